@@ -1,0 +1,51 @@
+"""The store directory: where everything of one store lies (DESIGN: `<store>/journals`, `catalog.db`, `artifacts`, `sync`)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Store:
+    """Paths of one store; making one of these touches no disk.
+
+    Attributes:
+        path: absolute path of the store directory.
+    """
+
+    path: str
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> Store:
+        """The store at `path`; a relative path is made absolute now, so that a later chdir changes nothing."""
+        return cls(os.path.abspath(os.path.expanduser(os.fspath(path))))
+
+    @property
+    def journals(self) -> str:
+        """Directory of the journals."""
+        return os.path.join(self.path, "journals")
+
+    @property
+    def catalog(self) -> str:
+        """File of the catalog."""
+        return os.path.join(self.path, "catalog.db")
+
+    @property
+    def artifacts(self) -> str:
+        """Directory of the artifacts."""
+        return os.path.join(self.path, "artifacts")
+
+    @property
+    def sync(self) -> str:
+        """Directory of the delivery states, one file per remote."""
+        return os.path.join(self.path, "sync")
+
+    def make(self) -> None:
+        """Make the directories that are missing, readable by the owner only (0700).
+
+        Raises:
+            OSError: the file system refuses.
+        """
+        for directory in (self.path, self.journals, self.artifacts, self.sync):
+            os.makedirs(directory, mode=0o700, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Replay of localtrack journals to an MLflow server or Databricks, exactly once."""

@@ -1,0 +1,182 @@
+"""The contract between the pure replay engine and the shell that performs its effects. Pure.
+
+The engine is one state machine for one remote. The shell (localtrack_sync.replay, or the simulator) asks it what to do,
+does exactly that, and tells it what came of it:
+
+    while not isinstance(step := engine.next(now), Done):
+        match step:
+            case Perform(job, effect):   # Save, Load, ReadRun, ReadExperiment, ReadPoints: done at once, in this order
+                engine.feed(job, perform(effect), now)
+            case Start(job, send):       # a request: may run beside others; the answer is fed when it comes
+                start(job, send)
+            case Idle(until):            # nothing to do before `until` (seconds, same clock as `now`) or the next answer
+                wait(until)
+
+Several `Start`s may be open at once (the engine limits how many). Death of the shell at any point loses nothing: what has
+been saved is the truth, and a new engine starts from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from localtrack_sync.records import Record
+
+
+# --- requests and what comes of them ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request to the remote, as a value.
+
+    Attributes:
+        method: "GET" or "POST".
+        path: below the remote's root, e.g. "/api/2.0/mlflow/runs/create".
+        body: JSON text that is sent as it is (encoded once, by the planner), or None.
+        query: query parameters of a GET.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = None
+    query: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete HTTP reply.
+
+    Attributes:
+        status: HTTP status.
+        body: parsed JSON, or None when the body is not JSON.
+        text: the body's beginning as text (at most 2,000 characters), for messages to people.
+        retry_after_s: Retry-After in seconds, or None.
+    """
+
+    status: int
+    body: Any = None
+    text: str = ""
+    retry_after_s: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No complete reply came.
+
+    Attributes:
+        sent: False when it is certain that no byte of the request reached the remote (refused, DNS, TLS handshake);
+            True when the remote may have executed it, now or later.
+        reason: one line for people.
+    """
+
+    sent: bool
+    reason: str
+
+
+Outcome: TypeAlias = Reply | Failure
+
+
+# --- effects -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request. Answer: Outcome."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write delivery-state records in one durable transaction (synchronous=FULL). Answer: None.
+
+    Attributes:
+        puts: records to insert or replace, by their key.
+        drops: records to remove, by their key (other fields are ignored).
+    """
+
+    puts: tuple[Record, ...] = ()
+    drops: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read all delivery-state records of one scope ("run", id), ("experiment", id) or ("remote", ""). Answer: tuple[Record, ...]."""
+
+    scope: str
+    scope_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadExperiment:
+    """Read an experiment from the catalog. Answer: DesiredExperiment."""
+
+    experiment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """Read a run from the catalog. Answer: DesiredRun."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPoints:
+    """Read metric points of a run beyond the watermarks, in (incarnation, pos) order. Answer: tuple[Point, ...].
+
+    Attributes:
+        after: incarnation -> position; a journal that is not named starts at its beginning.
+    """
+
+    run_id: str
+    after: tuple[tuple[str, int], ...]
+    limit: int
+
+
+Effect: TypeAlias = Send | Save | Load | ReadExperiment | ReadRun | ReadPoints
+
+
+# --- what the engine asks the shell to do ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Do this now, in this thread, and feed the answer before asking for the next step."""
+
+    job: int
+    effect: Save | Load | ReadExperiment | ReadRun | ReadPoints
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start this request; feed its outcome when it is there."""
+
+    job: int
+    send: Send
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing to do until an open request is answered, or until `until` (None: only an answer can help).
+
+    Attributes:
+        until: seconds, same clock as `now`.
+        why: one line for people, e.g. "waiting 118 s: a lost reply may still be executed".
+    """
+
+    until: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Every job has ended; `Engine.results` says how."""
+
+
+Step: TypeAlias = Perform | Start | Idle | Done
