@@ -1,0 +1,7 @@
+"""Fixtures that more than one directory of tests uses."""
+
+from __future__ import annotations
+
+from tests.servers.fixtures import mlflow_reader, mlflow_server, proxy
+
+__all__ = ["mlflow_reader", "mlflow_server", "proxy"]

@@ -1,0 +1,32 @@
+"""Fixtures that need a real server; tests/conftest.py makes them known to all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.mlflow_server import MlflowServer
+from tests.servers.proxy import FaultProxy
+from tests.servers.reader import MlflowReader
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """One real server for the whole session; tests use experiments of their own."""
+    with MlflowServer(tmp_path_factory.mktemp("mlflow-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_reader() -> Iterator[MlflowReader]:
+    """MLflow's own client, to read any server."""
+    with MlflowReader() as reader:
+        yield reader
+
+
+@pytest.fixture
+def proxy(mlflow_server: MlflowServer) -> Iterator[FaultProxy]:
+    """A fault proxy in front of the session's server; without a rule it passes everything."""
+    with FaultProxy(mlflow_server.port) as between:
+        yield between
