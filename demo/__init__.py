@@ -1,0 +1,1 @@
+"""The whole way in one command: train offline, replay to a real MLflow server twice, compare. `python -m demo`."""
