@@ -29,8 +29,9 @@ class MlflowReader:
     def dump(self, url: str, experiments: list[str] | None = None) -> dict[str, Any]:
         """What the server at `url` holds, by experiment name (all experiments, or the named ones).
 
-        {name: {experiment_id, lifecycle_stage, tags, runs: [RUN]}} with RUN = {run_id, name, user_id, status, start_time,
-        end_time, lifecycle_stage, params, tags, latest: {key: repr(value)}, points: {key: sorted [ts, step, repr(value)]}}
+        {name: {experiment_id, lifecycle_stage, tags, runs: [RUN, ...]}}, where RUN is {run_id, name, user_id, status,
+        start_time, end_time, lifecycle_stage, params, tags, latest: {key: repr(value)},
+        points: {key: sorted [timestamp, step, repr(value)]}}.
 
         Raises:
             RuntimeError: MLflow's client raised; its words are in the message.
