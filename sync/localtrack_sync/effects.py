@@ -114,14 +114,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class ReadExperiment:
-    """Read an experiment from the catalog. Answer: DesiredExperiment."""
+    """Read an experiment from the catalog. Answer: DesiredExperiment, or None when the store has none of that id."""
 
     experiment_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRun:
-    """Read a run from the catalog. Answer: DesiredRun."""
+    """Read a run from the catalog. Answer: DesiredRun, or None when the store has none of that id."""
 
     run_id: str
 
@@ -132,11 +132,19 @@ class ReadPoints:
 
     Attributes:
         after: incarnation -> position; a journal that is not named starts at its beginning.
+        upto: incarnation -> last position wanted; a journal that is not named is not read at all.
+        distinct: leave out every point p that has an identical twin q (same key, step, timestamp, value; NaN equals NaN,
+            -0.0 equals 0.0) which is settled (q at or before `after`) or is read earlier (q in the range of this read, and
+            (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is not named in
+            `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice when it is sent
+            twice.
     """
 
     run_id: str
     after: tuple[tuple[str, int], ...]
     limit: int
+    upto: tuple[tuple[str, int], ...] = ()
+    distinct: bool = False
 
 
 Effect: TypeAlias = Send | Save | Load | ReadExperiment | ReadRun | ReadPoints

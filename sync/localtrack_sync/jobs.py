@@ -1,0 +1,110 @@
+"""What the replay engine is asked for and what it reports: jobs, settings, results. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to bring to the remote.
+
+    Attributes:
+        kind: "run" or "experiment". The experiment of a run is brought along without being asked for.
+        id: local id.
+    """
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """How to replay. Seconds everywhere.
+
+    Attributes:
+        settle_s: how long a request without an answer may still be executed by the remote. Above the longest server and
+            proxy timeout.
+        connections: requests open at once. Two keep a remote busy while we compute, and are polite to a shared one.
+        patience_s: how long the remote may be away before a job ends with "owed"; None: for ever (daemon). Waiting for
+            the settle time does not count.
+        dialect: a key of `limits.DIALECTS`.
+        wall_offset_s: seconds since the epoch minus the clock of `Engine.next`.
+        window: metric points read from the catalog at once: what one run holds in memory.
+        dedupes: whether the remote stores a repeated point once; None: ask it.
+    """
+
+    settle_s: float = 120.0
+    connections: int = 2
+    patience_s: float | None = 30.0
+    dialect: str = "mlflow"
+    wall_offset_s: float = 0.0
+    window: int = 10_000
+    dedupes: bool | None = None
+
+
+class Ending(Enum):
+    """How a job ended."""
+
+    DELIVERED = "delivered"  # nothing is owed; conflicts and rejected records may exist
+    OWED = "owed"  # something is left for a later pass; `reason` says why
+    PARKED = "parked"  # waits for a change from outside; `reason` says which
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How one job ended.
+
+    Attributes:
+        reason: one line for people, "" when delivered.
+        remote_id: id on the remote, "" when it is not known.
+        conflicts, rejected, parked: how many such records the delivery state holds for it now.
+    """
+
+    kind: str
+    id: str
+    ending: Ending
+    reason: str = ""
+    remote_id: str = ""
+    conflicts: int = 0
+    rejected: int = 0
+    parked: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has been settled since the engine was made; for progress bars and reports.
+
+    Attributes:
+        params, metrics, tags: records that the remote now has.
+        runs_created, experiments_created: creates that were confirmed.
+        requests: requests started.
+        bytes_sent: bytes of their bodies.
+        jobs_done: jobs that have ended.
+        away_since: clock reading since when the remote has been away; None while it answers.
+        trouble: the last words of a remote that is away, "" while it answers.
+    """
+
+    params: int = 0
+    metrics: int = 0
+    tags: int = 0
+    runs_created: int = 0
+    experiments_created: int = 0
+    requests: int = 0
+    bytes_sent: int = 0
+    jobs_done: int = 0
+    away_since: float | None = None
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class Results:
+    """Every job that has ended, in the order of ending.
+
+    Attributes:
+        stopped: why the whole replay was given up ("" when it was not): remote away, wrong server, credentials.
+    """
+
+    jobs: list[JobResult] = field(default_factory=list)
+    stopped: str = ""

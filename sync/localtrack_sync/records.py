@@ -1,0 +1,269 @@
+"""Delivery state: what is known about what one remote has, as values. Pure.
+
+A record belongs to a scope: ("remote", ""), ("experiment", local experiment id) or ("run", local run id). The engine reads
+the records of a scope with `Load` and changes them with `Save`; the shell stores them, one table per class, without
+knowing what they mean. Field types are str, int, float, bool, None and tuple[str, ...] only, and `scope`, `scope_id` come
+first.
+
+Nothing here counts time across processes except `wall_s` fields (seconds since the epoch), and those only ever make the
+engine more careful. When an unknown outcome became unknown is not stored: at a restart every open intent counts from now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFacts:
+    """What was found out about the remote.
+
+    Attributes:
+        version: server version as it names itself, "" when it does not.
+        store_type: "SqlStore", "FileStore" or "" (unknown).
+        dedupes: a metric point that is sent twice is stored once.
+        nan_safe: a batch with NaN may be sent again.
+        born_wall_s: when this delivery state was made.
+    """
+
+    TABLE: ClassVar[str] = "remote_facts"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id")
+
+    scope: str
+    scope_id: str
+    version: str = ""
+    store_type: str = ""
+    dedupes: bool = False
+    nan_safe: bool = False
+    born_wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentBinding:
+    """Which remote experiment a local one is.
+
+    Attributes:
+        remote_id: experiment id on the remote.
+        created: made by localtrack (it carries our uid tag), so it may be renamed and deleted by us.
+    """
+
+    TABLE: ClassVar[str] = "experiment_binding"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id")
+
+    scope: str
+    scope_id: str
+    remote_id: str
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunBinding:
+    """Which remote run a local one is, and how it came to be.
+
+    Attributes:
+        state: "creating" (a create was sent; nothing is bound yet) or "bound".
+        remote_id: run id on the remote, "" while creating.
+        experiment_remote_id: experiment of the run on the remote.
+        attempts: creates sent so far.
+        artifact_uri: artifact root on the remote.
+        fresh: the remote run was made by a create of this very state, so what this state never sent is not there.
+        sweep_wall_s: search for a second run with our uid in the first pass after this time; 0: no need.
+    """
+
+    TABLE: ClassVar[str] = "run_binding"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id")
+
+    scope: str
+    scope_id: str
+    state: str
+    remote_id: str = ""
+    experiment_remote_id: str = ""
+    attempts: int = 0
+    artifact_uri: str = ""
+    fresh: bool = False
+    sweep_wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A request whose outcome is not known yet: saved before it is sent, dropped when its outcome is known.
+
+    An intent that is found at a start is an unknown outcome: the process died between sending and knowing.
+
+    Attributes:
+        kind: "metrics" (a window of points).
+        covers: "<incarnation>=<greatest position>" for each journal: the points between the watermarks and here.
+    """
+
+    TABLE: ClassVar[str] = "intent"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "kind")
+
+    scope: str
+    scope_id: str
+    kind: str
+    covers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Metric points of one journal and run that are settled: delivered, rejected or parked.
+
+    Attributes:
+        upto: greatest settled position; everything up to here is settled.
+        verify_upto: points up to here may already be on the remote (adopted run): read back before sending.
+        top_ts: greatest timestamp of the settled points, milliseconds since the epoch.
+    """
+
+    TABLE: ClassVar[str] = "watermark"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "incarnation")
+
+    scope: str
+    scope_id: str
+    incarnation: str
+    upto: int = 0
+    verify_upto: int = 0
+    top_ts: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ParamDelivered:
+    """A param that the remote has, with our value."""
+
+    TABLE: ClassVar[str] = "param_delivered"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "key")
+
+    scope: str
+    scope_id: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One place on the remote that can be overwritten: a tag, or "@status", "@deleted", "@name" (no tag has such a name).
+
+    Attributes:
+        base: what the remote held when we last knew, None for nothing.
+        poss: what else it may hold because of us ("=value", or "-" for nothing): writes that are not settled yet.
+        unsettled: a write's outcome was unknown; it may still be executed.
+        pinned: somebody else wrote here; hands off.
+        wrote_wall_s: when we last wrote.
+    """
+
+    TABLE: ClassVar[str] = "cell"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "key")
+
+    scope: str
+    scope_id: str
+    key: str
+    base: str | None
+    poss: tuple[str, ...] = ()
+    unsettled: bool = False
+    pinned: bool = False
+    wrote_wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Something that collided; what stands on the remote is left alone.
+
+    Attributes:
+        kind: "param" (the remote holds another value), "journals" (journals disagree about a param),
+            "tag" (somebody else wrote it), "name", "lifecycle".
+        ours: what localtrack logged last.
+        theirs: what stands on the remote (kind "journals": the other journals' values), None for nothing.
+    """
+
+    TABLE: ClassVar[str] = "conflict"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "kind", "key")
+
+    scope: str
+    scope_id: str
+    kind: str
+    key: str
+    ours: str | None
+    theirs: str | None
+    since_wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that the remote refuses, with its words. It is not sent again.
+
+    Attributes:
+        kind: "param", "tag", "metric", "status", "name".
+        key: name; for a metric "<incarnation>:<position>".
+        value: what was to be sent, as text.
+    """
+
+    TABLE: ClassVar[str] = "rejected"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "kind", "key")
+
+    scope: str
+    scope_id: str
+    kind: str
+    key: str
+    value: str
+    reason: str
+    since_wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Something that waits for a change from outside; it is tried again in every pass.
+
+    Attributes:
+        kind: "run" or "experiment" (all of it), or "param", "tag", "metric" (one record).
+        key: "" for all of it; else as in `Rejected`.
+        value: what is to be sent, as text.
+    """
+
+    TABLE: ClassVar[str] = "parked"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "kind", "key")
+
+    scope: str
+    scope_id: str
+    kind: str
+    key: str
+    value: str
+    reason: str
+    since_wall_s: float = 0.0
+
+
+Record: TypeAlias = (
+    RemoteFacts
+    | ExperimentBinding
+    | RunBinding
+    | Intent
+    | Watermark
+    | ParamDelivered
+    | Cell
+    | Conflict
+    | Rejected
+    | Parked
+)
+
+#: Every record class: the shell makes one table for each.
+CLASSES: tuple[type[Record], ...] = (
+    RemoteFacts,
+    ExperimentBinding,
+    RunBinding,
+    Intent,
+    Watermark,
+    ParamDelivered,
+    Cell,
+    Conflict,
+    Rejected,
+    Parked,
+)
+
+
+def key_of(record: Record) -> tuple[Any, ...]:
+    """Identity of a record: its table and the values of its key fields."""
+    return (record.TABLE, *(getattr(record, name) for name in record.KEY))
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """Field values of a record by name, in order of declaration."""
+    return {item.name: getattr(record, item.name) for item in fields(record)}
