@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
 import click
+from click.shell_completion import shell_complete
 
 from localtrack.cli import failures, screen
 
+NAME = "localtrack"
 GROUP = "localtrack.commands"
+#: Shells ask for completions through this variable (docs/cli.md).
+COMPLETION = "_LOCALTRACK_COMPLETE"
 #: Commands of the training side, loaded when asked for: `localtrack runs` does not pay for the others.
 OWN = {"runs": "localtrack.cli.runs:runs", "show": "localtrack.cli.show:show"}
 #: Commands of the replay side (localtrack_sync), found by entry point: this package never imports that one.
@@ -36,14 +41,15 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command, or one that says why it is missing; None for a name that nobody knows."""
         if cmd_name in OWN:
-            return _loaded(EntryPoint(cmd_name, OWN[cmd_name], GROUP))
+            return resolve(EntryPoint(cmd_name, OWN[cmd_name], GROUP))
         points = entry_points(group=GROUP, name=cmd_name)
         if points:
-            return _loaded(next(iter(points)))
+            return resolve(next(iter(points)))
         return _broken(cmd_name, "its package, localtrack_sync, is not installed here") if cmd_name in REPLAY else None
 
 
-def _loaded(point: EntryPoint) -> click.Command:
+def resolve(point: EntryPoint) -> click.Command:
+    """The command behind an entry point; when it cannot be imported, a command that says so."""
     try:
         command = point.load()
     except (ImportError, AttributeError) as error:
@@ -79,14 +85,13 @@ def group(store: str | None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors are told on standard error, never as a traceback if expected."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = group.main(
-            None if arguments is None else list(arguments),
-            prog_name="localtrack",
-            standalone_mode=False,
-            color=screen.colour(),
-            max_content_width=100,
-        )
+        if instruction := os.environ.get(COMPLETION):
+            return shell_complete(group, {}, NAME, COMPLETION, instruction)
+        # Not group.main(): that one swallows a broken pipe and ends with 1, our code for errors.
+        with group.make_context(NAME, given, color=screen.colour(), max_content_width=100) as context:
+            result = group.invoke(context)
         sys.stdout.flush()  # here, so that a reader that went away is met inside the `try`
     except BaseException as error:  # the one place where every error ends
         if isinstance(error, SystemExit):

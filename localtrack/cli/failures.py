@@ -21,27 +21,34 @@ EXIT_PIPE = 128 + 13
 
 def report(error: BaseException) -> int:
     """Tell people about `error` on standard error; returns the exit code."""
+    if isinstance(error, (click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError)):
+        return _end(error)
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
     if isinstance(error, LocaltrackError):
         say(error.message, error.hint)
         return error.exit_code
+    if isinstance(error, (OSError, sqlite3.Error)):
+        say(*_machine_trouble(error))
+    else:
+        traceback.print_exception(error)
+        say(
+            "This is a mistake in localtrack; your journals are untouched.",
+            "Please report it with the lines above and the output of: localtrack --version",
+        )
+    return EXIT_ERROR
+
+
+def _end(error: BaseException) -> int:
+    """An end that is nobody's mistake: asked for, stopped by hand, or the reader went away."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
     if isinstance(error, BrokenPipeError):
         _abandon_stdout()
         return EXIT_PIPE
-    if isinstance(error, (click.Abort, KeyboardInterrupt)):
-        click.echo("Stopped.", err=True)
-        return EXIT_STOPPED
-    if isinstance(error, (OSError, sqlite3.Error)):
-        say(*_machine_trouble(error))
-        return EXIT_ERROR
-    traceback.print_exception(error)
-    say(
-        "This is a mistake in localtrack; your journals are untouched.",
-        "Please report it with the lines above and the output of: localtrack --version",
-    )
-    return EXIT_ERROR
+    click.echo("Stopped.", err=True)
+    return EXIT_STOPPED
 
 
 def say(message: str, hint: str = "") -> None:
