@@ -1,4 +1,4 @@
-"""Remotes by name: which URL stands for which server, and where its delivery state lies. Touches no disk, no network."""
+"""Remotes by name: which URL is which server, and where its delivery state lies. Touches no disk, no network."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class FaultProxy:
         """Answer requests of one connection until it is closed or a fault closes it."""
         try:
             with client.makefile("rb") as stream, suppress(OSError):
-                while (message := _read_message(stream)) is not None:
+                while (message := read_message(stream)) is not None:
                     seen = self._note(*message)
                     if not self._act(self.rule(seen), seen, client):
                         return
@@ -205,7 +205,7 @@ class FaultProxy:
         with socket.create_connection(("127.0.0.1", self._upstream_port), timeout=UPSTREAM_TIMEOUT) as upstream:
             upstream.sendall(seen.raw)
             with upstream.makefile("rb") as stream:
-                message = _read_message(stream)
+                message = read_message(stream)
         if message is None:
             raise OSError("the server closed the connection without a reply")
         return message
@@ -215,7 +215,7 @@ class FaultProxy:
             self._forward(seen)
 
 
-def _read_message(stream: BinaryIO) -> tuple[bytes, bytes] | None:
+def read_message(stream: BinaryIO) -> tuple[bytes, bytes] | None:
     """Head and body of one HTTP message with a Content-Length; None at the end of the connection."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):

@@ -1,0 +1,114 @@
+"""Credentials for a remote, found where MLflow's own tools look; read anew each time, never stored, never printed."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from localtrack.errors import CredentialError
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What goes into the Authorization header.
+
+    Attributes:
+        header: value of the header, or None for no credentials; not part of the representation.
+        source: where it came from, in words for people.
+    """
+
+    header: str | None = field(default=None, repr=False)
+    source: str = "no credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSource:
+    """Where to look for the credentials of one remote; `current` looks anew each time.
+
+    The order is MLflow's own: a user name and password (each from the environment, else from ~/.mlflow/credentials)
+    beat MLFLOW_TRACKING_TOKEN; a user name and password in the URL that the user gave beat both.
+
+    Attributes:
+        environ: the environment; it is kept as a reference, not copied.
+        userinfo: (user, password) of the URL, or None.
+        allowed: False: this remote was not chosen by this user, so it is given nothing.
+    """
+
+    environ: Mapping[str, str] = field(repr=False)
+    userinfo: tuple[str, str] | None = field(default=None, repr=False)
+    allowed: bool = True
+
+    def current(self) -> Credential:
+        """The credential as of now.
+
+        Raises:
+            CredentialError: a setting that cannot be honoured here, or a credentials file that cannot be read.
+        """
+        if not self.allowed:
+            return Credential(source="none: this remote was not chosen by you")
+        self._refuse_what_we_cannot_do()
+        if self.userinfo is not None:
+            return _basic(*self.userinfo, "the URL")
+        name, password, source = self._name_and_password()
+        if name and password:
+            return _basic(name, password, source)
+        token = self.environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
+        if token:
+            return Credential(f"Bearer {_header_safe(token, 'MLFLOW_TRACKING_TOKEN')}", "MLFLOW_TRACKING_TOKEN")
+        return Credential()
+
+    def _name_and_password(self) -> tuple[str, str, str]:
+        name = self.environ.get("MLFLOW_TRACKING_USERNAME", "")
+        password = self.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+        if name and password:
+            return name, password, "MLFLOW_TRACKING_USERNAME"
+        path = credentials_path(self.environ)
+        in_file = _read_file(path)
+        name = name or in_file.get("mlflow_tracking_username", "")
+        return name, password or in_file.get("mlflow_tracking_password", ""), path
+
+    def _refuse_what_we_cannot_do(self) -> None:
+        if self.environ.get("MLFLOW_TRACKING_AWS_SIGV4", "").strip().lower() in {"1", "true"}:
+            raise CredentialError(
+                "MLFLOW_TRACKING_AWS_SIGV4 is set, but this version of localtrack cannot sign requests for AWS; "
+                "nothing was sent.",
+                hint="Unset it, or replay through a proxy that signs.",
+            )
+        if self.environ.get("MLFLOW_TRACKING_AUTH", "").strip():
+            raise CredentialError(
+                f"MLFLOW_TRACKING_AUTH={self.environ['MLFLOW_TRACKING_AUTH']} names an MLflow plugin, which localtrack "
+                "cannot load; nothing was sent.",
+                hint="Unset it and give MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and ..._PASSWORD.",
+            )
+
+
+def credentials_path(environ: Mapping[str, str]) -> str:
+    """MLflow's credentials file of this user."""
+    return os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".mlflow", "credentials")
+
+
+def _read_file(path: str) -> Mapping[str, str]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (OSError, ValueError, configparser.Error) as error:
+        # Not the parser's own words: they quote the line, and the line may be the password.
+        raise CredentialError(
+            f"{path} cannot be read ({type(error).__name__}); nothing was sent.",
+            hint="It must have a section [mlflow] with mlflow_tracking_username and mlflow_tracking_password.",
+        ) from None
+    return parser["mlflow"] if parser.has_section("mlflow") else {}
+
+
+def _basic(name: str, password: str, source: str) -> Credential:
+    packed = base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
+    return Credential(f"Basic {packed}", source)
+
+
+def _header_safe(token: str, source: str) -> str:
+    if not token.isascii() or not token.isprintable():
+        raise CredentialError(f"{source} holds characters that no HTTP header can carry; nothing was sent.")
+    return token
