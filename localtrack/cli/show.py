@@ -1,0 +1,137 @@
+"""`localtrack show RUN`: one run, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import RunEntry
+from localtrack.cli import screen, wording
+from localtrack.cli.delivery import Delivery, deliveries
+from localtrack.cli.options import existing, json_option, store_option
+from localtrack.cli.runs import described
+from localtrack.cli.table import Column, visible
+from localtrack.entities import Run
+from localtrack.errors import StoreError
+from localtrack.store import Store
+
+#: How many runs an ambiguous name lists.
+CANDIDATES = 8
+
+
+@click.command(short_help="Show one run: params, last metrics, tags, delivery.")
+@click.argument("run")
+@store_option
+@json_option
+def show(run: str, store: Store, *, as_json: bool) -> None:
+    """Show one run: params, last metrics, tags, delivery.
+
+    RUN is a run id, the beginning of one, or a name that only one run has.
+    """
+    catalog = Catalog(existing(store))
+    entry = find(run, catalog.run_index())
+    whole = catalog.run(entry.run_id, refresh=False)
+    assert whole is not None, f"run {entry.run_id} is in the index and not in the catalog"
+    known, trouble = deliveries(store)
+    delivered = known.get(entry.run_id, [])
+    if as_json:
+        screen.document(_document(store, entry, whole, delivered, trouble))
+    else:
+        _print(entry, whole, delivered, trouble)
+
+
+def find(given: str, entries: Sequence[RunEntry]) -> RunEntry:
+    """The run that `given` means.
+
+    Raises:
+        StoreError: none, or more than one; the hint says which there are.
+    """
+    exact = [run for run in entries if run.run_id == given]
+    matching = exact or [run for run in entries if given and run.run_id.startswith(given.lower())]
+    matching = matching or [run for run in entries if run.name == given]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise StoreError(f"No run of this store is called {given!r}", "See what there is: localtrack runs --limit 0")
+    some = ", ".join(f"{run.run_id} ({visible(run.name)})" for run in matching[:CANDIDATES])
+    more = f" and {len(matching) - CANDIDATES} more" if len(matching) > CANDIDATES else ""
+    raise StoreError(f"{given!r} may mean {len(matching)} runs; give more of the id", f"{some}{more}")
+
+
+def _print(entry: RunEntry, run: Run, delivered: Sequence[Delivery], trouble: str) -> None:
+    click.secho(visible(entry.name), bold=True)
+    _facts(entry, run)
+    _pairs("Params", ("param", "value"), sorted(run.data.params.items()))
+    metrics = [(key, wording.number(value)) for key, value in sorted(run.data.metrics.items())]
+    _pairs("Metrics", ("metric", "last value"), metrics)
+    _pairs("Tags", ("tag", "value"), sorted(run.data.tags.items()))
+    click.secho("\nDelivery", bold=True)
+    for one in delivered:
+        _delivery(one)
+    if trouble:
+        screen.prose(f"not known: {trouble}", "  ")
+    elif not delivered:
+        screen.prose("no remote yet: localtrack sync --to http://HOST", "  ")
+
+
+def _facts(entry: RunEntry, run: Run) -> None:
+    end = run.info.end_time
+    took = f", took {wording.span((end - run.info.start_time) / 1000)}" if end is not None else ""
+    facts = {
+        "run": entry.run_id,
+        "experiment": visible(entry.experiment_name),
+        "status": entry.status + (" (deleted)" if entry.deleted else ""),
+        "started": wording.moment(run.info.start_time) + took,
+        "user": visible(run.info.user_id),
+        "points": f"{entry.points:,} of {wording.count(len(run.data.metrics), 'metric')}",
+    }
+    for name, value in facts.items():
+        click.echo(f"  {name:<11}{value}")
+
+
+def _pairs(title: str, names: tuple[str, str], rows: Sequence[tuple[str, str]]) -> None:
+    click.secho(f"\n{title}", bold=True, nl=not rows)
+    if rows:
+        screen.table([Column(names[0], least=12), Column(names[1], least=12)], rows, indent="  ")
+    else:
+        click.echo("  none")
+
+
+def _delivery(one: Delivery) -> None:
+    if one.remote is None:
+        screen.prose(f"no remote yet; {wording.count(one.owed, 'record')} to deliver: localtrack sync --to URI", "  ")
+        return
+    counts = {
+        "delivered": one.delivered,
+        "owed": one.owed,
+        "conflicts": one.conflicts,
+        "rejected": one.rejected,
+        "parked": one.parked,
+        "superseded": one.superseded,
+    }
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing to deliver"
+    screen.prose(f"{one.remote}: {told}", "  ")
+    for reason in one.reasons:
+        screen.prose(visible(reason), "    ")
+    if one.link:
+        click.echo(f"    {one.link}")
+
+
+def _document(store: Store, entry: RunEntry, run: Run, delivered: Sequence[Delivery], trouble: str) -> dict[str, Any]:
+    data = run.data
+    return {
+        "schema": 1,
+        "store": store.path,
+        "delivery_trouble": trouble,
+        "run": {
+            **described(entry, delivered),
+            "user": run.info.user_id,
+            "artifact_uri": run.info.artifact_uri,
+            "params": data.params,
+            "metrics": data.metrics,
+            "tags": data.tags,
+        },
+    }

@@ -1,0 +1,117 @@
+"""`localtrack status`: what is owed, what is delivered, what needs a look, and how the journals are."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from typing import Any
+
+import click
+from localtrack.catalog.catalog import Catalog
+
+from localtrack.cli import journals as books
+from localtrack.cli import screen, wording
+from localtrack.cli.options import existing, json_option, store_option
+from localtrack.cli.table import visible
+from localtrack.store import Store
+from localtrack_sync.accounts import RemoteAccount, accounts_of
+
+#: Different reasons that are listed for each remote.
+REASONS = 5
+
+KINDS = ("delivered", "owed", "conflicts", "rejected", "parked", "superseded")
+
+
+@click.command(short_help="Show what is owed, what is delivered, what needs a look.")
+@click.option("--journals", "every", is_flag=True, help="List every journal, not only the newest and those in trouble.")
+@store_option
+@json_option
+def status(store: Store, *, every: bool, as_json: bool) -> None:
+    """Show what is owed to each remote, what is delivered, what needs a look, and how the journals are.
+
+    Reads this store only; no server is asked. Ends with 0 unless the store cannot be read.
+    """
+    catalog = Catalog(existing(store))
+    accounts = accounts_of(store)
+    journals = sorted(catalog.journals(), key=lambda journal: (journal.created_ms, journal.file), reverse=True)
+    now_ms = time.time_ns() // 1_000_000
+    if as_json:
+        screen.document(
+            {
+                "schema": 1,
+                "store": store.path,
+                "remotes": [_remote_facts(store, account, now_ms) for account in accounts],
+                "journals": [books.described(journal) for journal in journals],
+            }
+        )
+        return
+    click.echo(f"Store {store.path}")
+    for account in accounts:
+        click.echo()
+        _print_remote(store, account, now_ms)
+    if not accounts:
+        click.echo("\nNothing to deliver: no run has been logged yet.")
+    click.echo()
+    books.print_journals(journals, every=every)
+
+
+def synced(store: Store, account: RemoteAccount) -> bool:
+    """Whether a replay to this remote was ever started."""
+    return account.remote is not None and os.path.exists(account.remote.state_path(store))
+
+
+def _print_remote(store: Store, account: RemoteAccount, now_ms: int) -> None:
+    never = "" if synced(store, account) else "  (never synced)"
+    click.echo(click.style(str(account.remote or "No remote yet"), bold=True) + never)
+    for kind in KINDS:
+        number = getattr(account, kind)
+        if number or kind != "superseded":
+            click.echo(f"  {kind:<11}{_coloured(kind, number)}{_detail(account, kind, now_ms)}")
+    for reason, runs in Counter(r for run in account.runs for r in run.reasons).most_common(REASONS):
+        screen.prose(f"{visible(reason)} ({wording.count(runs, 'run')})", "  ")
+    for step in _next_steps(account):
+        click.echo(f"  -> {step}")
+
+
+def _coloured(kind: str, number: int) -> str:
+    colour = {"delivered": "green", "owed": "yellow", "conflicts": "red", "rejected": "red", "parked": "yellow"}
+    return click.style(f"{number:>11,}", fg=colour.get(kind) if number else None)
+
+
+def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:
+    runs = sum(1 for run in account.runs if getattr(run, kind))
+    if not runs:
+        return ""
+    told = f"  records of {wording.count(runs, 'run')}"
+    if kind == "owed" and account.oldest_owed_ms is not None:
+        told += f", the oldest logged {wording.ago(account.oldest_owed_ms, now_ms)}"
+    return told
+
+
+def _next_steps(account: RemoteAccount) -> list[str]:
+    steps = []
+    if account.owed or account.parked:
+        if account.remote is None:
+            steps.append("localtrack sync --to http://HOST")
+        else:
+            steps.append("localtrack sync" if account.trusted else f"localtrack sync --to {account.remote.url}")
+    if account.conflicts or account.rejected or account.parked:
+        steps.append("localtrack conflicts")
+    return steps
+
+
+def _remote_facts(store: Store, account: RemoteAccount, now_ms: int) -> dict[str, Any]:
+    oldest = account.oldest_owed_ms
+    return {
+        "remote": None if account.remote is None else account.remote.url,
+        "workspace": None if account.remote is None else account.remote.workspace,
+        "trusted": account.trusted,
+        "synced": synced(store, account),
+        "runs": len(account.runs),
+        "total": account.total,
+        **{kind: getattr(account, kind) for kind in KINDS},
+        "oldest_owed_ms": oldest,
+        "oldest_owed_age_s": None if oldest is None else max(0.0, (now_ms - oldest) / 1000),
+        "reasons": sorted({reason for run in account.runs for reason in run.reasons}),
+    }
