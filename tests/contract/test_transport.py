@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
 from urllib.parse import parse_qsl
 
 import httpx
@@ -57,8 +56,8 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 
 def received(connection: socket.socket) -> bytes:
     """One whole request; empty when the connection has ended."""
-    with connection.makefile("rb", buffering=0) as stream:
-        return b"".join(read_message(cast("BinaryIO", stream)) or ())
+    with connection.makefile("rb") as stream:
+        return b"".join(read_message(stream) or ())
 
 
 def replying(*parts: bytes, pause: float = 0.0) -> Callable[[socket.socket], None]:

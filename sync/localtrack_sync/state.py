@@ -1,0 +1,241 @@
+"""Delivery state on disk: `<store>/sync/<remote>.db`, written only by the process that holds the remote's lock.
+
+It stores the records of `localtrack_sync.records` without knowing what they mean: one table per class, one column per
+field. Losing this file costs a re-verification by reading the remote, never a duplicate.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar, cast, final
+from urllib.parse import quote
+
+from localtrack.errors import StoreError, TooNewError
+from localtrack.journal.connect import on_network
+from localtrack_sync.effects import Load, Save
+from localtrack_sync.records import CLASSES, Record
+from localtrack_sync.remotes import Remote
+from localtrack_sync.tables import table_of
+
+R = TypeVar("R")
+
+#: Version of the tables (SQLite's user_version). A change of a record class needs a new number and a migration to it.
+FORMAT = 1
+#: "LTsy": tells a delivery state from any other SQLite file.
+APPLICATION_ID = 0x4C547379
+#: Version -> what makes a file of that version one of the next; runs in the transaction that also raises the version.
+MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+#: Seconds to wait for a reader (`localtrack status`) to get out of the way.
+_BUSY_S = 30.0
+
+
+@final
+class StateDb:
+    """The delivery state of one remote, open for the one process that replays to it; a context manager.
+
+    One connection, one thread. Each `save` is one transaction that is on the disk when it returns.
+    """
+
+    def __init__(self, path: str, remote: Remote) -> None:
+        """Open the file, make it when it is missing, bring it to this version when it is older.
+
+        Raises:
+            TooNewError: a newer localtrack wrote it; it is left as it is.
+            StoreError: it cannot be opened, or is no delivery state of this remote.
+        """
+        self._path = path
+        with _explained(path):
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            # Made by us and not by SQLite: readable by the owner only, whatever the umask.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            try:
+                _prepare(self._db, path, remote)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def save(self, save: Save) -> None:
+        """Perform a `Save`: all of it or nothing, durable on return.
+
+        Raises:
+            StoreError: the disk refuses (full, read-only, ...); nothing of it was stored.
+        """
+        with _explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for record in save.drops:
+                    self._db.execute(*table_of(type(record)).delete(record))
+                for record in save.puts:
+                    self._db.execute(*table_of(type(record)).put(record))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def load(self, load: Load) -> tuple[Record, ...]:
+        """Answer a `Load`."""
+        where, names = "WHERE scope = ? AND scope_id = ?", (load.scope, load.scope_id)
+        with _explained(self._path):
+            return tuple(record for kind in CLASSES for record in _select(self._db, kind, where, names))
+
+    def all(self) -> tuple[Record, ...]:
+        """Every record, in order of table and key."""
+        with _explained(self._path):
+            return tuple(record for kind in CLASSES for record in _select(self._db, kind, "", ()))
+
+    def close(self) -> None:
+        """Close the file; its write-ahead log is folded into it."""
+        self._db.close()
+
+    def __enter__(self) -> StateDb:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@final
+class StateReader:
+    """A delivery state opened read-only, beside a replay that is writing it; a context manager."""
+
+    def __init__(self, path: str) -> None:
+        """Open an existing file.
+
+        Raises:
+            TooNewError: a newer localtrack wrote it.
+            StoreError: it is missing, cannot be read, or is no delivery state.
+        """
+        self._path = path
+        with _explained(path):
+            self._db = sqlite3.connect(
+                f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
+            )
+            try:
+                _check(self._db, path)
+                self._db.execute("BEGIN")  # all reads see one moment
+                self.remote = _remote_of(self._db)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def records(self, kind: type[R]) -> Iterator[R]:
+        """The records of one class."""
+        with _explained(self._path):
+            yield from cast("Iterator[R]", _select(self._db, cast("type[Record]", kind), "", ()))
+
+    def counts(self, kind: type[Record], where: str = "1") -> dict[tuple[str, str], int]:
+        """(scope, scope id) -> how many records of one class."""
+        sql = f"SELECT scope, scope_id, count(*) FROM {kind.TABLE} WHERE {where} GROUP BY scope, scope_id"
+        with _explained(self._path):
+            return {(scope, scope_id): count for scope, scope_id, count in self._db.execute(sql)}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> StateReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def schema() -> list[str]:
+    """The CREATE TABLE statements of this version."""
+    about = "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+    return [about, *(table_of(kind).create() for kind in CLASSES)]
+
+
+def _select(db: sqlite3.Connection, kind: type[Record], where: str, names: tuple[str, ...]) -> Iterator[Record]:
+    table = table_of(kind)
+    sql = f"SELECT {', '.join(table.columns)} FROM {kind.TABLE} {where} ORDER BY {', '.join(kind.KEY)}"
+    for row in db.execute(sql, names):
+        yield table.made(row)
+
+
+def _prepare(db: sqlite3.Connection, path: str, remote: Remote) -> None:
+    # FULL: an intent must be on the disk before its request leaves; NORMAL in WAL mode would lose it with the power.
+    db.execute("PRAGMA synchronous = FULL")
+    new = _is_empty(db)
+    version = FORMAT if new else _check(db, path)
+    # WAL: one fsync per transaction, and `localtrack status` reads while we write; its shared memory does not work on
+    # network file systems.
+    db.execute("PRAGMA journal_mode = TRUNCATE" if on_network(path) else "PRAGMA journal_mode = WAL").fetchone()
+    if new:
+        _make(db, remote)
+    migrate(db, version, FORMAT, MIGRATIONS)
+    found = _remote_of(db)
+    if found != remote:
+        raise StoreError(f"{path} is the delivery state of {found}, not of {remote}.")
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    """A new file, or one whose maker was killed before its first transaction was whole."""
+    version, tables = db.execute(
+        "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+    ).fetchone()
+    return bool(version == 0 and tables == 0)
+
+
+def _remote_of(db: sqlite3.Connection) -> Remote:
+    about = dict(db.execute("SELECT name, value FROM about"))
+    return Remote(about["url"], about["workspace"])
+
+
+def _make(db: sqlite3.Connection, remote: Remote) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    for statement in schema():
+        db.execute(statement)
+    db.executemany("INSERT INTO about VALUES (?, ?)", [("url", remote.url), ("workspace", remote.workspace)])
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {FORMAT}")
+    db.execute("COMMIT")
+
+
+def _check(db: sqlite3.Connection, path: str) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID or version < 1:
+        raise StoreError(f"{path} is no delivery state of localtrack.", hint="Move it out of the way and run again.")
+    if version > FORMAT:
+        raise TooNewError(
+            f"{path} was written by a newer localtrack (format {version}; this one knows up to {FORMAT}).",
+            hint="Upgrade localtrack on this machine. Nothing was changed.",
+        )
+    return version
+
+
+def migrate(
+    db: sqlite3.Connection, version: int, target: int, steps: Mapping[int, Callable[[sqlite3.Connection], None]]
+) -> None:
+    """Bring an open file from `version` to `target`, a transaction per step: a kill leaves one version or the next."""
+    for step in range(version, target):
+        db.execute("BEGIN IMMEDIATE")
+        steps[step](db)
+        db.execute(f"PRAGMA user_version = {step + 1}")
+        db.execute("COMMIT")
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Trouble with the file, as an error that says what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "malformed" in text or "not a database" in text:
+            hint = "Move it out of the way and run again: what the remote has is read back, nothing is sent twice."
+        else:
+            hint = "Look at the disk (space, rights), then run again."
+        raise StoreError(f"The delivery state {path} cannot be used: {text}.", hint) from error
+    except OSError as error:
+        raise StoreError(f"The delivery state {path} cannot be used: {error.strerror}.") from error
