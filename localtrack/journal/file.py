@@ -1,0 +1,266 @@
+"""One journal file, open for appending by this process (docs/journal-format.md). No threads, no policy: writer.py has both.
+
+Fences do not flip `PRAGMA synchronous=FULL`: that would fsync under the lock that logging calls need. A second file descriptor
+on the `-wal` file is fdatasynced instead, which is what a FULL commit does, without the lock (docs/decisions/fence.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from localtrack.journal import codec, connect
+
+#: Seconds from a commit to the start of its fence, at most: with the fsync itself it stays within the promised second.
+FENCE_SECONDS = 0.8
+#: Bytes of log after which the background thread checkpoints.
+CHECKPOINT_BYTES = 8 << 20
+#: Bytes of log after which the process goes on in a new journal: a reader keeps the log from starting anew.
+ROTATE_BYTES = 64 << 20
+#: Names that get a ref (u16); later ones are written out in each record, so that memory stays bounded.
+MAX_NAMES = 65_535
+
+#: A commit of one metric writes one frame to the log (a page split writes two or three, once in 20).
+_FRAME_BYTES = connect.PAGE_SIZE + 24
+_CHECKPOINT_RECORDS = CHECKPOINT_BYTES // _FRAME_BYTES
+_RING_EVERY = 1_000  # records, while a due checkpoint has not come yet
+_NAMES_PER_INSERT = 300  # 3 values each; SQLite before 3.32 binds at most 999
+
+INSERT = "INSERT INTO record VALUES (?, ?)"
+
+# macOS has no fdatasync; fsync is the stronger call.
+_datasync = getattr(os, "fdatasync", os.fsync)
+
+
+class Execute(Protocol):
+    """What a cursor's execute looks like to us."""
+
+    def __call__(self, sql: str, parameters: Sequence[Any] = ..., /) -> object:
+        """Run one statement."""
+
+
+class JournalFile:
+    """An open journal file. All methods but `fence` and `gone` are called under the lock of the Journal.
+
+    Attributes:
+        n: number of the last record.
+        refs: name -> ref of the names that records of this file may refer to.
+        seed: where checksums start, see codec.seed_of.
+        execute: runs a statement on the writer's cursor.
+        ring_at: the caller rings the background thread when n reaches this.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_fence_lock",
+        "_inode",
+        "_next_ref",
+        "_wal_fd",
+        "batch_bytes",
+        "checkpointed_bytes",
+        "checkpointed_n",
+        "execute",
+        "exclusive",
+        "identity",
+        "n",
+        "path",
+        "refs",
+        "ring_at",
+        "seed",
+    )
+
+    def __init__(self, path: str, identity: connect.Identity, version: str, *, exclusive: bool) -> None:
+        self._connection: sqlite3.Connection | None = connect.create(path, identity, version, exclusive=exclusive)
+        self._wal_fd = -1
+        try:
+            # Kept open for the life of the file. Closing it drops no lock: SQLite's POSIX locks are on the database and -shm.
+            self._wal_fd = os.open(path + "-wal", os.O_RDWR)
+            self._inode = os.stat(path).st_ino
+            cursor = self._connection.cursor()
+        except BaseException:
+            self._connection.close()
+            connect.remove(path)
+            raise
+        self.path = path
+        self.identity = identity
+        self.exclusive = exclusive
+        self.seed = codec.seed_of(identity.incarnation)
+        self.execute: Execute = cursor.execute
+        self.n = 0
+        self.refs: dict[str, int] = {}
+        self._next_ref = 1
+        # Reentrant: a signal handler may flush in the middle of a fence.
+        self._fence_lock = threading.RLock()
+        self.ring_at = 1
+        self.batch_bytes = 0
+        self.checkpointed_n = 0
+        self.checkpointed_bytes = 0
+
+    # ------------------------------------------------------------------------------------------------------------ names
+
+    def define(self, texts: Iterable[str]) -> dict[str, int] | None:
+        """Give refs to new names: their rows are committed, but `refs` is untouched until a record defines them too.
+
+        Returns:
+            text -> ref; None when there is no room for all of them.
+
+        Raises:
+            sqlite3.Error: they cannot be written.
+        """
+        new = sorted(texts)
+        if self._next_ref + len(new) > MAX_NAMES:
+            return None
+        defined: dict[str, int] = {}
+        for i in range(0, len(new), _NAMES_PER_INSERT):
+            defined.update(self._insert_names(new[i : i + _NAMES_PER_INSERT]))
+        return defined
+
+    def _insert_names(self, texts: Sequence[str]) -> dict[str, int]:
+        while True:
+            first = self._next_ref
+            self._next_ref = first + len(texts)
+            values: list[object] = []
+            for ref, text in enumerate(texts, first):
+                data = codec.text_to_bytes(text)
+                values += (ref, data, codec.name_crc(data, ref, self.seed))
+            try:
+                # One statement, so that it is one commit.
+                self.execute("INSERT INTO name VALUES " + ",".join(["(?,?,?)"] * len(texts)), values)
+            except sqlite3.IntegrityError:
+                continue  # a signal handler took these refs between our two lines: take the next ones
+            return {text: ref for ref, text in enumerate(texts, first)}
+
+    # ---------------------------------------------------------------------------------------------------------- records
+
+    def insert(self, payload: bytes, n: int) -> None:
+        """Commit record n.
+
+        Raises:
+            sqlite3.IntegrityError: there is a record n (a signal handler logged in between): encode again, take a later n.
+            sqlite3.Error: trouble; the file must not be used any more.
+        """
+        try:
+            self.execute(INSERT, (n, codec.seal(payload, self.seed, n)))
+        except sqlite3.IntegrityError:
+            self.n = max(self.n, n)
+            raise
+        self.n = n
+        self.batch_bytes += len(payload)
+
+    def log_bytes(self) -> int:
+        """About how much log was written since the last checkpoint (its file does not shrink when it starts anew)."""
+        return (self.n - self.checkpointed_n) * _FRAME_BYTES + (self.batch_bytes - self.checkpointed_bytes)
+
+    def ring_later(self) -> None:
+        """Before the thread is rung for a fence: ring again when the log is due for a checkpoint, then now and then."""
+        self.ring_at = max(self.n + _RING_EVERY, self.checkpointed_n + _CHECKPOINT_RECORDS)
+
+    # ------------------------------------------------------------------------------------------------------- durability
+
+    def fence(self) -> None:
+        """Make everything committed so far survive power loss. Called without the Journal's lock, by any thread.
+
+        Raises:
+            OSError: fsync failed: nothing since the last fence can be trusted to survive power loss.
+        """
+        with self._fence_lock:
+            if self._wal_fd >= 0:
+                # Before the fsync: a commit that comes in between rings once too often, never once too little.
+                self.ring_at = self.n + 1
+                _datasync(self._wal_fd)
+
+    def gone(self) -> bool:
+        """Whether somebody removed or replaced the file under us: commits would go on without an error, into nowhere."""
+        with self._fence_lock:
+            if self._wal_fd < 0:
+                return False
+            try:
+                return os.fstat(self._wal_fd).st_nlink == 0 or os.stat(self.path).st_ino != self._inode
+            except OSError:
+                return True
+
+    def wal_size(self) -> int:
+        """Size of the log file, bytes."""
+        with self._fence_lock:
+            return os.fstat(self._wal_fd).st_size if self._wal_fd >= 0 else 0
+
+    def checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Copy the log into the database (fence first, so that this is short) and start the log anew if no reader is in the way.
+
+        Raises:
+            sqlite3.Error: trouble.
+        """
+        if self._connection is None:
+            return
+        self._connection.execute("PRAGMA busy_timeout=0")
+        self._connection.execute(f"PRAGMA wal_checkpoint({mode})")
+        self._connection.execute(f"PRAGMA busy_timeout={int(connect.BUSY_SECONDS * 1000)}")
+        connect.restart_log(self._connection)
+        self.checkpointed_n = self.n
+        self.checkpointed_bytes = self.batch_bytes
+        self.ring_at = self.n + 1
+
+    # ------------------------------------------------------------------------------------------------------------- end
+
+    def rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Read through the writer's own connection (the only one that can, while the file is held exclusively)."""
+        return [] if self._connection is None else self._connection.execute(sql, parameters).fetchall()
+
+    def seal_and_close(self) -> None:
+        """After the SEAL record: fold the log into one plain file, in rollback mode, that any medium can carry.
+
+        Raises:
+            sqlite3.Error, OSError: trouble; call `close`.
+        """
+        self.fence()
+        assert self._connection is not None
+        self._connection.execute("PRAGMA busy_timeout=0")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        try:
+            self._connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            # A reader is looking: the log stays beside the file, which is as good.
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go. SQLite checkpoints once more if it can. Never raises."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error:
+                pass
+        self._close_wal()
+
+    def abandon(self) -> list[object]:
+        """Let the file go without a checkpoint, untouched: what must never be closed nor finalised is returned.
+
+        After a fork the child does this with its parent's handle: closing it would drop locks and could fold the parent's log.
+        """
+        leaked = [self._connection, self.execute]
+        self._connection = None
+        return leaked
+
+    def let_go_after_fsync_error(self) -> None:
+        """Close without a checkpoint: pages whose write-back failed must not be copied over good ones. Never raises."""
+        guard: sqlite3.Connection | None = None
+        try:
+            # SQLite checkpoints when the last connection closes; a reader that closes after it is not a writer and does not.
+            guard = connect.open_for_reading(self.path)
+            guard.execute("SELECT count(*) FROM meta").fetchone()
+        except (sqlite3.Error, connect.JournalError):
+            pass
+        self.close()
+        if guard is not None:
+            guard.close()
+
+    def _close_wal(self) -> None:
+        with self._fence_lock:
+            fd, self._wal_fd = self._wal_fd, -1
+            if fd >= 0:
+                os.close(fd)

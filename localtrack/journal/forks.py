@@ -1,0 +1,88 @@
+"""What a fork and the end of the process mean for the journals of this process.
+
+A forked child must neither use nor close nor finalise its parent's SQLite handles: closing drops locks and may fold the parent's
+log; so the child drops them for good, with one reference too many. It gets a journal of its own at its first append.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+#: Seconds that a fork waits for a background thread that is inside SQLite. Longer means that something hangs; fork anyway.
+_GATE_SECONDS = 5.0
+
+
+class Forkable(Protocol):
+    """What this module asks of a journal."""
+
+    def before_fork(self, timeout: float) -> None: ...
+    def after_fork_in_parent(self) -> None: ...
+    def abandon(self) -> list[object]: ...
+    def close(self) -> None: ...
+
+
+#: id -> journal; a dict because copying its values is one step, whatever other threads do.
+_journals: dict[int, weakref.ref[Forkable]] = {}
+_held: list[Forkable] = []
+#: Where objects end that must never be finalised, if there is no better place: the child's interpreter finalises them at its end.
+_leaked: list[object] = []
+_leak: Callable[[object], object] | None = None
+
+
+def watch(journal: Forkable) -> None:
+    """Have this journal follow forks, and closed at the end of the process."""
+    key = id(journal)
+    _journals[key] = weakref.ref(journal, lambda _: _journals.pop(key, None))
+
+
+def _alive() -> list[Forkable]:
+    return [journal for ref in list(_journals.values()) if (journal := ref()) is not None]
+
+
+def _find_leak() -> Callable[[object], object]:
+    """The way to lose an object for good: one reference too many."""
+    try:
+        from ctypes import py_object, pythonapi
+    except ImportError:
+        return _leaked.append
+    increase = pythonapi.Py_IncRef
+    return lambda thing: increase(py_object(thing))
+
+
+def _before() -> None:
+    global _leak
+    # In the parent: a child of a process with threads should not import.
+    _leak = _leak or _find_leak()
+    # Nobody may be inside SQLite when the process is copied: its mutexes would stay locked in the child for ever.
+    _held[:] = _alive()
+    for journal in _held:
+        journal.before_fork(_GATE_SECONDS)
+
+
+def _after_in_parent() -> None:
+    for journal in _held:
+        journal.after_fork_in_parent()
+    _held.clear()
+
+
+def _after_in_child() -> None:
+    assert _leak is not None
+    for journal in _held:
+        for thing in journal.abandon():
+            _leak(thing)
+    _held.clear()
+
+
+def _at_exit() -> None:
+    for journal in _alive():
+        journal.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+# At import, so that the end-of-run handlers that the API registers later run earlier.
+atexit.register(_at_exit)
