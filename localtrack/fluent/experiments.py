@@ -1,0 +1,150 @@
+"""Module functions about experiments, and which experiment is the active one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from localtrack.client import TrackingClient
+from localtrack.entities import Experiment, LifecycleStage, ViewType
+from localtrack.errors import TrackingError
+from localtrack.rules import shown
+from localtrack.service import Service
+from localtrack.service.current import current_service
+from localtrack.service.experiments import DEFAULT_ID
+
+_active_id: str | None = None
+_lock = threading.RLock()
+_PAGE = 1000
+
+
+def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
+    """Make an experiment the active one, for this process and those it starts; one that is missing by name is created.
+
+    Args:
+        experiment_name: name, or
+        experiment_id: id of the experiment; exactly one of both.
+
+    Raises:
+        TrackingError: RESOURCE_DOES_NOT_EXIST for an unknown id, INVALID_PARAMETER_VALUE for a deleted experiment.
+    """
+    global _active_id
+    if (experiment_name is None) == (experiment_id is None):
+        raise TrackingError("Must specify exactly one of: `experiment_id` or `experiment_name`.")
+    service = current_service()
+    with _lock:  # two threads that name the same new experiment make one
+        if experiment_id is not None:
+            experiment = service.get_experiment(experiment_id)
+        else:
+            experiment = _by_name(service, experiment_name)
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise TrackingError(
+            f"Cannot set a deleted experiment {experiment.name!r} as the active experiment. Restore it first.",
+            hint=f"TrackingClient().restore_experiment({experiment.experiment_id!r})",
+        )
+    _active_id = experiment.experiment_id
+    os.environ["MLFLOW_EXPERIMENT_ID"] = _active_id
+    return experiment
+
+
+def _by_name(service: Service, name: Any) -> Experiment:
+    try:
+        return service.get_experiment_by_name(name)
+    except TrackingError as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    try:
+        return service.get_experiment(service.create_experiment(name))
+    except TrackingError as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return service.get_experiment_by_name(name)  # another process was faster
+
+
+def active_experiment_id() -> str | None:
+    """The id that set_experiment chose, or None."""
+    return _active_id
+
+
+def experiment_id_for_calls(service: Service) -> str:
+    """The experiment that calls mean that name none: the active one, else MLFLOW_EXPERIMENT_NAME or _ID, else Default.
+
+    Raises:
+        TrackingError: INVALID_PARAMETER_VALUE: both variables are set and disagree, or the id does not exist.
+    """
+    if _active_id:
+        return _active_id
+    name, experiment_id = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if name:
+        found = _by_name(service, name).experiment_id
+        if experiment_id and experiment_id != found:
+            raise TrackingError(
+                f"MLFLOW_EXPERIMENT_ID={experiment_id!r} does not match the experiment id {found!r} "
+                f"of MLFLOW_EXPERIMENT_NAME={name!r}"
+            )
+        return found
+    if experiment_id:
+        try:
+            return service.existing_experiment(experiment_id)
+        except TrackingError as error:
+            raise TrackingError(
+                f"MLFLOW_EXPERIMENT_ID={shown(experiment_id)} does not exist in store {service.store.path}"
+            ) from error
+    return DEFAULT_ID
+
+
+def create_experiment(name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None) -> str:
+    """Create an experiment; returns its id. A taken name is RESOURCE_ALREADY_EXISTS."""
+    return TrackingClient().create_experiment(name, artifact_location, tags)
+
+
+def get_experiment(experiment_id: str) -> Experiment:
+    """The experiment, deleted ones too, or RESOURCE_DOES_NOT_EXIST."""
+    return TrackingClient().get_experiment(experiment_id)
+
+
+def get_experiment_by_name(name: str) -> Experiment | None:
+    """The experiment with that name, or None."""
+    return TrackingClient().get_experiment_by_name(name)
+
+
+def search_experiments(
+    view_type: int = ViewType.ACTIVE_ONLY,
+    max_results: int | None = None,
+    filter_string: str | None = None,
+    order_by: list[str] | None = None,
+) -> list[Experiment]:
+    """Experiments, newest first; all of them when `max_results` is None. Filters are not supported yet."""
+    client, found, token = TrackingClient(), list[Experiment](), None
+    while max_results is None or len(found) < max_results:
+        length = _PAGE if max_results is None else min(_PAGE, max_results - len(found))
+        page = client.search_experiments(view_type, length, filter_string, order_by, token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def delete_experiment(experiment_id: str) -> None:
+    """Delete an experiment and its runs, softly."""
+    TrackingClient().delete_experiment(experiment_id)
+
+
+def set_experiment_tag(key: str, value: Any) -> None:
+    """Set a tag of the active experiment; the value is stringified."""
+    service = current_service()
+    service.set_experiment_tag(experiment_id_for_calls(service), key, value)
+
+
+def set_experiment_tags(tags: dict[str, Any]) -> None:
+    """Set tags of the active experiment, one after the other."""
+    for key, value in tags.items():
+        set_experiment_tag(key, value)
+
+
+def delete_experiment_tag(key: str) -> None:
+    """Delete a tag of the active experiment."""
+    service = current_service()
+    service.delete_experiment_tag(experiment_id_for_calls(service), key)

@@ -1,0 +1,260 @@
+"""The rows "Experiments" of the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from localtrack import rules
+from localtrack.entities import Experiment, LifecycleStage, PagedList, ViewType
+from localtrack.errors import StoreError, TrackingError
+from localtrack.journal.ops import ExperimentCreate, ExperimentLifecycle, ExperimentRename, ExperimentTagSet
+from localtrack.service.core import Core, pages
+from localtrack.service.known import KnownExperiment
+
+DEFAULT_ID, DEFAULT_NAME = "0", "Default"
+_ID_DIGITS = 18
+_SALTS = 1000
+
+
+def experiment_id_of(name: str, salt: int = 0) -> str:
+    """The id of the experiment that was created as `name`: the same on machines that never met.
+
+    18 decimal digits, the first not 0 (MLflow's file store has such ids), from SHA-256 of the name; another salt makes
+    another id. "Default" has "0".
+    """
+    if name == DEFAULT_NAME and salt == 0:
+        return DEFAULT_ID
+    import hashlib  # loads OpenSSL: only who names an experiment pays
+
+    digest = hashlib.sha256(f"localtrack experiment {salt} {name}".encode()).digest()
+    least = 10 ** (_ID_DIGITS - 1)
+    return str(least + int.from_bytes(digest, "big") % (9 * least))
+
+
+def missing_experiment(experiment_id: str) -> TrackingError:
+    """The error for an experiment that the store does not have."""
+    return TrackingError(f"No Experiment with id={experiment_id} exists", "RESOURCE_DOES_NOT_EXIST")
+
+
+class Experiments(Core):
+    """Operations on experiments."""
+
+    def create_experiment(
+        self, name: str, artifact_location: str | None = None, tags: Mapping[str, object] | None = None
+    ) -> str:
+        """Create an experiment and return its id.
+
+        Args:
+            name: 1 to 500 characters, unique in the store, deleted experiments included.
+            artifact_location: where artifacts shall lie on the server; None leaves it to the server.
+            tags: keys to anything; values are stringified.
+
+        Raises:
+            TrackingError: RESOURCE_ALREADY_EXISTS, or INVALID_PARAMETER_VALUE.
+        """
+        name = rules.experiment_name(name)
+        location = rules.artifact_location(artifact_location)
+        checked = tuple(rules.experiment_tag(key, value) for key, value in rules.items("tags", tags))
+        holder = self._by_name(name)
+        if holder is not None:
+            deleted = " in deleted state" if holder.deleted else ""
+            raise TrackingError(f"Experiment(name={name}) already exists{deleted}", "RESOURCE_ALREADY_EXISTS")
+        experiment_id = self._free_id(name)
+        self.journal.append(ExperimentCreate(experiment_id, name, location, checked))
+        self.known.experiments[experiment_id] = KnownExperiment(experiment_id, name)
+        return experiment_id
+
+    def _free_id(self, name: str) -> str:
+        for salt in range(_SALTS):
+            experiment_id = experiment_id_of(name, salt)
+            if self._find(experiment_id) is None:
+                return experiment_id
+        raise AssertionError(f"{_SALTS} experiments were created as {name!r} and renamed")
+
+    def _find(self, experiment_id: str, unread: KnownExperiment | None = None) -> KnownExperiment | None:
+        """The experiment as it is now; when the catalog cannot be read, what this process knows, else `unread`."""
+        known = self.known.experiments.get(experiment_id)
+        if known is None and experiment_id == DEFAULT_ID:
+            known = KnownExperiment(DEFAULT_ID, DEFAULT_NAME)
+        found = self._ask(lambda catalog: _summary(catalog.experiment(experiment_id)), known or unread) or known
+        if found is not None:
+            self.known.experiments[experiment_id] = found
+        return found
+
+    def _by_name(self, name: str) -> KnownExperiment | None:
+        known = next((e for e in list(self.known.experiments.values()) if e.name == name), None)
+        if known is None and name == DEFAULT_NAME and DEFAULT_ID not in self.known.experiments:
+            known = KnownExperiment(DEFAULT_ID, DEFAULT_NAME)
+        return self._ask(lambda catalog: _summary(catalog.experiment_by_name(name)), known)
+
+    def _existing(self, experiment_id: object) -> KnownExperiment:
+        wanted = rules.experiment_id(experiment_id)
+        # With an unreadable catalog the caller's word is taken: training goes on, and the merge has the last word.
+        found = self._find(wanted, unread=KnownExperiment(wanted, ""))
+        if found is None:
+            raise missing_experiment(wanted)
+        return found
+
+    def _active_experiment(self, experiment_id: object) -> KnownExperiment:
+        experiment = self._existing(experiment_id)
+        if experiment.deleted:
+            raise TrackingError(
+                f"The experiment {experiment.experiment_id} must be in the 'active' state. Current state is deleted."
+            )
+        return experiment
+
+    def existing_experiment(self, experiment_id: str) -> str:
+        """The id of an experiment that exists, active or deleted.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST.
+        """
+        return self._existing(experiment_id).experiment_id
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """The experiment, deleted ones too.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST.
+            StoreError: the catalog cannot be read and this process did not make the experiment.
+        """
+        wanted = rules.experiment_id(experiment_id)
+        known = self.known.experiments.get(wanted)
+        try:
+            found = self._read(lambda catalog: catalog.experiment(wanted))
+        except StoreError:
+            if known is None:
+                raise
+            found = None
+        if found is None and known is not None:
+            return self._from_memory(known)
+        if found is None:
+            raise missing_experiment(wanted)
+        self._remember(found)
+        return found
+
+    def get_experiment_by_name(self, name: str) -> Experiment:
+        """The experiment with that name, active preferred over deleted.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST.
+        """
+        name = rules.experiment_name(name)
+        found = self._by_name(name)
+        if found is None:
+            raise TrackingError(f"Could not find experiment with name '{name}'", "RESOURCE_DOES_NOT_EXIST")
+        return self.get_experiment(self.known.experiments.setdefault(found.experiment_id, found).experiment_id)
+
+    def _from_memory(self, known: KnownExperiment) -> Experiment:
+        stage = LifecycleStage.DELETED if known.deleted else LifecycleStage.ACTIVE
+        location = f"{self.store.artifacts}/{known.experiment_id}"
+        return Experiment(known.experiment_id, known.name, location, stage)
+
+    def _remember(self, experiment: Experiment) -> None:
+        summary = _summary(experiment)
+        assert summary is not None, "an experiment has a summary"
+        self.known.experiments[experiment.experiment_id] = summary
+
+    def list_experiments(
+        self, view_type: int = ViewType.ACTIVE_ONLY, max_results: int = 1000, page_token: str | None = None
+    ) -> PagedList[Experiment]:
+        """A page of experiments, newest first."""
+        view, length = rules.view_type(view_type), rules.max_results(max_results)
+        return self._read(lambda catalog: catalog.experiments(view, length, page_token or None))
+
+    def list_experiments_iter(self, view_type: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
+        """All experiments, newest first, read page by page."""
+        return pages(lambda token: self.list_experiments(view_type, page_token=token))
+
+    def search_experiments(
+        self,
+        filter: str | None = None,  # noqa: A002 - the API's name
+        order_by: list[str] | None = None,
+        view_type: int = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        page_token: str | None = None,
+    ) -> PagedList[Experiment]:
+        """A page of experiments, newest first.
+
+        Raises:
+            TrackingError: a filter or another order was asked for (INVALID_PARAMETER_VALUE: not supported yet).
+        """
+        rules.no_filter(filter)
+        rules.newest_experiments_first(order_by)
+        return self.list_experiments(view_type, max_results, page_token)
+
+    def search_experiments_iter(
+        self,
+        filter: str | None = None,  # noqa: A002 - the API's name
+        order_by: list[str] | None = None,
+        view_type: int = ViewType.ACTIVE_ONLY,
+    ) -> Iterator[Experiment]:
+        """All experiments that `search_experiments` finds, read page by page."""
+        return pages(lambda token: self.search_experiments(filter, order_by, view_type, page_token=token))
+
+    def update_experiment(self, experiment_id: str, new_name: str) -> None:
+        """Rename an experiment.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST, RESOURCE_ALREADY_EXISTS when another one has the name, INVALID_STATE
+                when it is deleted.
+        """
+        new_name = rules.experiment_name(new_name)
+        experiment = self._existing(experiment_id)
+        if experiment.deleted:
+            raise TrackingError("Cannot rename a non-active experiment.", "INVALID_STATE")
+        holder = self._by_name(new_name)
+        if holder is not None and holder.experiment_id != experiment.experiment_id:
+            raise TrackingError(f"Experiment(name={new_name}) already exists", "RESOURCE_ALREADY_EXISTS")
+        self.journal.append(ExperimentRename(experiment.experiment_id, new_name))
+        self.known.experiments[experiment.experiment_id] = KnownExperiment(experiment.experiment_id, new_name)
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: object) -> None:
+        """Set a tag of an active experiment; the value is stringified, at most 20,000 characters."""
+        key, text = rules.experiment_tag(key, value)
+        experiment = self._active_experiment(experiment_id)
+        self.journal.append(ExperimentTagSet(experiment.experiment_id, key, text))
+
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Delete a tag of an active experiment.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST, also when the experiment has no such tag.
+        """
+        key = rules.key("experiment tag", key)
+        experiment_id = self._active_experiment(experiment_id).experiment_id
+        found = self._ask(lambda catalog: catalog.experiment(experiment_id), None)
+        if found is not None and key not in found.tags:
+            message = f"No tag with name: {key} in experiment with id {experiment_id}"
+            raise TrackingError(message, "RESOURCE_DOES_NOT_EXIST")
+        self.journal.append(ExperimentTagSet(experiment_id, key, None))
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Delete an experiment and all its runs, softly: `restore_experiment` brings all back.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST, also when it is deleted already.
+        """
+        self._set_deleted(experiment_id, deleted=True)
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Restore a deleted experiment and all its runs, also those that were deleted on their own before.
+
+        Raises:
+            TrackingError: RESOURCE_DOES_NOT_EXIST, also when it is not deleted.
+        """
+        self._set_deleted(experiment_id, deleted=False)
+
+    def _set_deleted(self, experiment_id: object, *, deleted: bool) -> None:
+        experiment = self._existing(experiment_id)
+        if experiment.deleted == deleted:
+            raise missing_experiment(experiment.experiment_id)
+        self.journal.append(ExperimentLifecycle(experiment.experiment_id, deleted))
+        self.known.mark_experiment(experiment.experiment_id, deleted=deleted)
+
+
+def _summary(experiment: Experiment | None) -> KnownExperiment | None:
+    if experiment is None:
+        return None
+    deleted = experiment.lifecycle_stage == LifecycleStage.DELETED
+    return KnownExperiment(experiment.experiment_id, experiment.name, deleted)

@@ -1,0 +1,130 @@
+"""What this process knows about a store without asking the catalog: runs and experiments that it made or attached to.
+
+Logging to a run made in this process must work while the disk does not, so nothing here reads or writes a file.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from localtrack.entities import LifecycleStage, Run, RunData, RunInfo, RunStatus
+from localtrack.store import Store
+
+#: Ended runs that stay known; of more, the oldest are forgotten, and the catalog is asked about them again.
+ENDED_REMEMBERED = 1000
+
+
+@dataclass(slots=True)
+class KnownExperiment:
+    """An experiment as this process last saw or made it."""
+
+    experiment_id: str
+    name: str
+    deleted: bool = False
+
+
+@dataclass(slots=True)
+class KnownRun:
+    """A run as this process made it or found it, kept current by this process's own calls. Metrics are not kept."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    user_id: str
+    start_time: int
+    artifact_uri: str
+    status: str = RunStatus.RUNNING
+    end_time: int | None = None
+    deleted: bool = False
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def found(cls, run: Run) -> KnownRun:
+        """A run that the catalog has."""
+        info = run.info
+        deleted = info.lifecycle_stage == LifecycleStage.DELETED
+        return cls(
+            info.run_id,
+            info.experiment_id,
+            info.run_name,
+            info.user_id,
+            info.start_time,
+            info.artifact_uri,
+            info.status,
+            info.end_time,
+            deleted,
+            dict(run.data.params),
+            dict(run.data.tags),
+        )
+
+    def info(self) -> RunInfo:
+        """Metadata as the API returns it."""
+        stage = LifecycleStage.DELETED if self.deleted else LifecycleStage.ACTIVE
+        return RunInfo(
+            self.run_id,
+            self.experiment_id,
+            self.name,
+            self.user_id,
+            self.status,
+            self.start_time,
+            self.end_time,
+            self.artifact_uri,
+            stage,
+        )
+
+    def run(self) -> Run:
+        """The run as the API returns it, without metrics."""
+        return Run(self.info(), RunData({}, dict(self.params), dict(self.tags)))
+
+
+class Known:
+    """Runs and experiments of one store that this process knows.
+
+    Attributes:
+        lock: held while a param is compared and written; re-entrant, because a signal handler may log in the middle.
+    """
+
+    def __init__(self) -> None:
+        self.runs: dict[str, KnownRun] = {}
+        self.experiments: dict[str, KnownExperiment] = {}
+        self.lock = threading.RLock()
+        self._ended: deque[str] = deque()
+
+    def ended(self, run_id: str) -> None:
+        """Note that a run ended, and forget the one that ended longest ago when too many are remembered."""
+        self._ended.append(run_id)
+        if len(self._ended) > ENDED_REMEMBERED:
+            oldest = self._ended.popleft()
+            run = self.runs.get(oldest)
+            if run is not None and RunStatus.is_terminated(run.status) and oldest not in self._ended:
+                del self.runs[oldest]
+
+    def mark_experiment(self, experiment_id: str, *, deleted: bool) -> None:
+        """Deleting or restoring an experiment does the same to all its runs."""
+        experiment = self.experiments.get(experiment_id)
+        if experiment is not None:
+            experiment.deleted = deleted
+        for run in list(self.runs.values()):
+            if run.experiment_id == experiment_id:
+                run.deleted = deleted
+
+
+_by_store: dict[str, Known] = {}
+
+
+def known_of(store: Store) -> Known:
+    """What this process knows of `store`: one object for all services on it."""
+    return _by_store.setdefault(store.path, Known())
+
+
+def _after_fork() -> None:
+    # Another thread of the parent may have held a lock at the moment of the fork; nobody here would ever release it.
+    for known in _by_store.values():
+        known.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,96 @@
+"""The settings, read from the environment at the edge and handed on as one value. docs/settings.md explains each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from localtrack.errors import TrackingError
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+LOCKING = ("auto", "normal", "exclusive")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says. Nothing in localtrack reads these variables elsewhere.
+
+    Attributes:
+        store: LOCALTRACK_STORE, else `localtrack` in the user's data directory (XDG_DATA_HOME): an absolute path.
+        identity_key: file of this user's secret: `localtrack/identity.key` in the configuration directory
+            (XDG_CONFIG_HOME).
+        strict: LOCALTRACK_STRICT: trouble of the machine raises instead of being counted.
+        remote: LOCALTRACK_REMOTE: where `localtrack sync` delivers runs that name no remote of their own, or None.
+        settle_seconds: LOCALTRACK_SETTLE_SECONDS: how long a remote may still execute a request whose reply was lost.
+        connections: LOCALTRACK_CONNECTIONS: requests that a replay keeps open at once.
+        locking: LOCALTRACK_LOCKING: how journals lock their file: auto, normal or exclusive.
+        tracking_uri: MLFLOW_TRACKING_URI, or None.
+        truncate_long_values: MLFLOW_TRUNCATE_LONG_VALUES: too long values are cut with a warning, not refused.
+        async_logging: MLFLOW_ENABLE_ASYNC_LOGGING: log calls return a (finished) RunOperations.
+    """
+
+    store: str
+    identity_key: str
+    strict: bool = False
+    remote: str | None = None
+    settle_seconds: float = 120.0
+    connections: int = 2
+    locking: str = "auto"
+    tracking_uri: str | None = None
+    truncate_long_values: bool = True
+    async_logging: bool = False
+
+
+def load(env: Mapping[str, str]) -> Settings:
+    """The settings in `env` (usually os.environ). An empty variable counts as unset.
+
+    Raises:
+        TrackingError: a variable has a value that it cannot have; the message names both.
+    """
+    home = env.get("HOME") or os.path.expanduser("~")
+    data = env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    config = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    store = env.get("LOCALTRACK_STORE") or os.path.join(data, "localtrack")
+    return Settings(
+        store=os.path.abspath(os.path.expanduser(store)),
+        identity_key=os.path.join(config, "localtrack", "identity.key"),
+        strict=_flag(env, "LOCALTRACK_STRICT", default=False),
+        remote=env.get("LOCALTRACK_REMOTE") or None,
+        settle_seconds=_number(env, "LOCALTRACK_SETTLE_SECONDS", 120.0, 0.0, 86_400.0),
+        connections=int(_number(env, "LOCALTRACK_CONNECTIONS", 2, 1, 64)),
+        locking=_choice(env, "LOCALTRACK_LOCKING", LOCKING),
+        tracking_uri=env.get("MLFLOW_TRACKING_URI") or None,
+        truncate_long_values=_flag(env, "MLFLOW_TRUNCATE_LONG_VALUES", default=True),
+        async_logging=_flag(env, "MLFLOW_ENABLE_ASYNC_LOGGING", default=False),
+    )
+
+
+def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    given = env.get(name, "").strip().lower()
+    if not given:
+        return default
+    if given not in _TRUE | _FALSE:
+        raise TrackingError(f"{name}={env[name]!r}: must be true or false")
+    return given in _TRUE
+
+
+def _number(env: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    given = env.get(name, "").strip()
+    if not given:
+        return default
+    try:
+        number = float(given)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise TrackingError(f"{name}={env[name]!r}: must be a number from {least:g} to {most:g}")
+    return number
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    given = env.get(name, "").strip().lower() or choices[0]
+    if given not in choices:
+        raise TrackingError(f"{name}={env[name]!r}: must be one of {', '.join(choices)}")
+    return given
