@@ -1,0 +1,88 @@
+"""What the catalog says about its sources and its runs at a glance, as values. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from localtrack.journal.ops import Damage
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One run in a list of all runs: what status and planning need without reading the run.
+
+    Attributes:
+        experiment_name: name of the experiment, its id while the experiment itself is not known.
+        start_time, end_time: milliseconds since the epoch.
+        remote, remote_proof: default remote of the run and whose journal named it, or None.
+        params, tags, points: how many; `points` counts recorded points, also equal ones.
+        oldest_ms, newest_ms: time of the first and the last record about this run, milliseconds since the epoch.
+        param_conflicts: how many params journals disagree on.
+    """
+
+    run_id: str
+    experiment_id: str
+    experiment_name: str
+    name: str
+    status: str
+    deleted: bool
+    start_time: int
+    end_time: int | None
+    remote: str | None
+    remote_proof: str | None
+    create_stamp: int
+    params: int
+    tags: int
+    points: int
+    oldest_ms: int
+    newest_ms: int
+    param_conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One file of the journals directory.
+
+    Attributes:
+        file: name of the file in `<store>/journals`; "" when the journal was imported and its file is gone.
+        incarnation: identity of the journal; None: the file cannot be read, `error` says why.
+        user: who wrote it.
+        created_ms, first_ms, last_ms: milliseconds since the epoch: creation, first and last imported record.
+        size: bytes of the file, without -wal.
+        upto: records 1..upto are imported or named in `damage`.
+        sealed: closed in good order; an open journal is being written or was left by a process that died.
+        damage: what could not be trusted.
+        losses: kind -> how many records its writer could not write.
+        unknown_ops: how many ops a newer localtrack wrote that this one does not know.
+        error: why the file cannot be read, or is not imported; "" for none.
+    """
+
+    file: str
+    incarnation: str | None
+    host: str = ""
+    pid: int = 0
+    user: str = ""
+    created_ms: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    size: int = 0
+    upto: int = 0
+    sealed: bool = False
+    damage: tuple[Damage, ...] = ()
+    losses: dict[str, int] = field(default_factory=dict)
+    unknown_ops: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much the catalog holds.
+
+    Attributes:
+        uncreated_runs: runs of which something was imported, but not (yet) their creation; they are not listed.
+    """
+
+    experiments: int
+    runs: int
+    uncreated_runs: int
+    points: int

@@ -1,0 +1,355 @@
+"""The merge: which value wins, and what one pass over records changes. Pure: no I/O, no clock.
+
+Everything here is a join (associative, commutative, idempotent), so the catalog is a function of the set of imported records
+and not of the order in which they came:
+
+- a register (tag, name, status, end time, lifecycle) keeps the value with the greatest OpId: last writer wins;
+- a creation keeps the smallest OpId: the first one counts;
+- a param keeps every (journal, value) claim with its smallest OpId; the winner is computed from the claims: the journal
+  that created the run first, then the smallest OpId: first writer wins;
+- "ever" (all values that were once written to a tag) is a set;
+- the latest metric of a key is the greatest (step, timestamp, value).
+
+`fold` applies the joins within a pass; the importer's upserts (schema.sql names the tables) apply the same joins against what is
+stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from localtrack.entities import Metric, RunStatus
+from localtrack.journal.ops import (
+    POSITIONS_PER_RECORD,
+    Damage,
+    ExperimentCreate,
+    ExperimentLifecycle,
+    ExperimentRename,
+    ExperimentTagSet,
+    LogBatch,
+    Loss,
+    OpId,
+    Record,
+    RunCreate,
+    RunLifecycle,
+    RunUpdate,
+    Seal,
+    Unknown,
+    stamp_ms,
+)
+
+#: MLflow keeps this tag and the name of the run equal: setting one sets the other (3.17.2, SqlAlchemyStore.set_tag and
+#: update_run_info). Deleting the tag leaves the name; setting it to "" changes neither.
+RUN_NAME_TAG = "mlflow.runName"
+
+#: Kinds of registers. A tag's key is the tag's name, the others have the key "".
+TAG, NAME, STATUS, END_TIME, DELETED = "tag", "name", "status", "end_time", "deleted"
+#: Lifecycle ops of an experiment alone: what covers its runs. (DELETED of an experiment counts its creations too.)
+COVERS = "covers"
+
+Value: TypeAlias = str | int | None
+#: (id of the run or experiment, kind, key)
+CellKey: TypeAlias = tuple[str, str, str]
+
+
+class Cell(NamedTuple):
+    """A register: the winning value and the op that wrote it. The value None is a deleted tag."""
+
+    op: OpId
+    value: Value
+
+
+class Rank(NamedTuple):
+    """What makes a metric point the latest of its key: MLflow's order, where NaN stands as 0 (and here after a real 0)."""
+
+    step: int
+    ts: int
+    value: float
+    nan: int
+
+
+#: One metric point as the table `metric` holds it: run, journal, pos, key, step, ts, value, nan, extra. Run, journal, key and
+#: extra are the catalog's own numbers; value is 0.0 when nan is 1 (SQLite has no NaN).
+MetricRow: TypeAlias = tuple[int, int, int, int, int, int, float, int, int]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The catalog's own numbers of names; a name that is looked up gets one.
+
+    Attributes:
+        journal: the journal that is being imported.
+        run, key, extra: run_id, metric key, `extra_text` -> number. `extra` holds "" -> 0.
+    """
+
+    journal: int
+    run: Mapping[str, int]
+    key: Mapping[str, int]
+    extra: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Extent:
+    """What one journal says about one run: greatest position of a point, how many points, first and last record (ms)."""
+
+    head: int = -1
+    points: int = 0
+    first_ms: int = 1 << 62
+    last_ms: int = 0
+
+
+@dataclass
+class Changes:
+    """What a pass over records of one journal adds to the catalog.
+
+    Attributes:
+        incarnation: the journal.
+        claims: (run_id, key, value) -> smallest OpId of this journal for that param value.
+        run_ever: (run_id, tag key, value) -> nothing: every value ever written to a tag.
+        experiment_ever: (experiment_id, kind, key, value) -> nothing: the same, and every name.
+        upto: greatest record number seen, 0 for none.
+    """
+
+    incarnation: str
+    numbers: Numbers
+    runs: dict[str, tuple[OpId, RunCreate]] = field(default_factory=dict)
+    experiments: dict[str, tuple[OpId, ExperimentCreate]] = field(default_factory=dict)
+    run_cells: dict[CellKey, Cell] = field(default_factory=dict)
+    experiment_cells: dict[CellKey, Cell] = field(default_factory=dict)
+    run_ever: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    experiment_ever: dict[tuple[str, str, str, str], None] = field(default_factory=dict)
+    claims: dict[tuple[str, str, str], OpId] = field(default_factory=dict)
+    metrics: list[MetricRow] = field(default_factory=list)
+    latest: dict[tuple[int, int], Rank] = field(default_factory=dict)
+    extents: dict[str, Extent] = field(default_factory=dict)
+    losses: list[tuple[int, Loss]] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+    unknown: dict[int, int] = field(default_factory=dict)
+    sealed: bool = False
+    upto: int = 0
+    max_stamp: int = 0
+    first_ms: int = 1 << 62
+    last_ms: int = 0
+
+
+def put(cells: dict[CellKey, Cell], where: CellKey, op: OpId, value: Value) -> None:
+    """Last writer wins; within one op the later write wins."""
+    old = cells.get(where)
+    if old is None or op >= old.op:
+        cells[where] = Cell(op, value)
+
+
+def first(claims: dict[tuple[str, str, str], OpId], where: tuple[str, str, str], op: OpId) -> None:
+    """First writer wins."""
+    old = claims.get(where)
+    if old is None or op < old:
+        claims[where] = op
+
+
+def fold(changes: Changes, record: Record) -> None:
+    """Add one record to `changes`."""
+    op_id = OpId(record.stamp, changes.incarnation, record.n)
+    op = record.op
+    ms = stamp_ms(record.stamp)
+    changes.upto = max(changes.upto, record.n)
+    changes.max_stamp = max(changes.max_stamp, record.stamp)
+    changes.first_ms = min(changes.first_ms, ms)
+    changes.last_ms = max(changes.last_ms, ms)
+    if isinstance(op, LogBatch):
+        _fold_batch(changes, op_id, op)
+    elif isinstance(op, RunCreate | RunUpdate | RunLifecycle):
+        _fold_run(changes, op_id, op)
+    elif isinstance(op, ExperimentCreate | ExperimentRename | ExperimentTagSet | ExperimentLifecycle):
+        _fold_experiment(changes, op_id, op)
+    elif isinstance(op, Loss):
+        changes.losses.append((record.n, op))
+    elif isinstance(op, Seal):
+        changes.sealed = True
+    elif isinstance(op, Unknown):
+        changes.unknown[op.kind] = changes.unknown.get(op.kind, 0) + 1
+    else:
+        raise AssertionError(f"an op that the merge does not know: {op!r}")
+
+
+def extent_of(changes: Changes, run_id: str, ms: int) -> Extent:
+    """The extent of a run, stretched to a record at `ms`."""
+    extent = changes.extents.get(run_id)
+    if extent is None:
+        extent = changes.extents[run_id] = Extent()
+    extent.first_ms = min(extent.first_ms, ms)
+    extent.last_ms = max(extent.last_ms, ms)
+    return extent
+
+
+def _fold_experiment(
+    changes: Changes,
+    op_id: OpId,
+    op: ExperimentCreate | ExperimentRename | ExperimentTagSet | ExperimentLifecycle,
+) -> None:
+    where, cells = op.experiment_id, changes.experiment_cells
+    if isinstance(op, ExperimentCreate):
+        old = changes.experiments.get(where)
+        if old is None or op_id < old[0]:
+            changes.experiments[where] = (op_id, op)
+        # A machine that did not know of the deletion goes on logging: its later creation brings the experiment back,
+        # else its runs could never be delivered. Only the runs made since then are back with it.
+        put(cells, (where, DELETED, ""), op_id, 0)
+        changes.experiment_ever[where, NAME, "", op.name] = None
+        for key, value in op.tags:
+            _put_experiment_tag(changes, op_id, where, key, value)
+    elif isinstance(op, ExperimentRename):
+        put(cells, (where, NAME, ""), op_id, op.name)
+        changes.experiment_ever[where, NAME, "", op.name] = None
+    elif isinstance(op, ExperimentLifecycle):
+        put(cells, (where, DELETED, ""), op_id, int(op.deleted))
+        put(cells, (where, COVERS, ""), op_id, int(op.deleted))
+    else:
+        _put_experiment_tag(changes, op_id, where, op.key, op.value)
+
+
+def _put_experiment_tag(changes: Changes, op_id: OpId, where: str, key: str, value: str | None) -> None:
+    put(changes.experiment_cells, (where, TAG, key), op_id, value)
+    if value is not None:
+        changes.experiment_ever[where, TAG, key, value] = None
+
+
+def _fold_run(changes: Changes, op_id: OpId, op: RunCreate | RunUpdate | RunLifecycle) -> None:
+    where, cells = op.run_id, changes.run_cells
+    extent_of(changes, where, stamp_ms(op_id.stamp))
+    if isinstance(op, RunCreate):
+        old = changes.runs.get(where)
+        if old is None or op_id < old[0]:
+            changes.runs[where] = (op_id, op)
+        for key, value in op.tags:
+            put_tag(changes, op_id, where, key, value)
+        put_name(changes, op_id, where, op.name)
+    elif isinstance(op, RunLifecycle):
+        put(cells, (where, DELETED, ""), op_id, int(op.deleted))
+    else:
+        if op.status is not None:
+            put(cells, (where, STATUS, ""), op_id, op.status)
+        if op.end_time is not None:
+            put(cells, (where, END_TIME, ""), op_id, op.end_time)
+        put_name(changes, op_id, where, op.name)
+
+
+def put_name(changes: Changes, op_id: OpId, run_id: str, name: str | None) -> None:
+    """Name and name tag in one; an empty name changes nothing."""
+    if name:
+        put(changes.run_cells, (run_id, NAME, ""), op_id, name)
+        put(changes.run_cells, (run_id, TAG, RUN_NAME_TAG), op_id, name)
+        changes.run_ever[(run_id, RUN_NAME_TAG, name)] = None
+
+
+def put_tag(changes: Changes, op_id: OpId, run_id: str, key: str, value: str) -> None:
+    """Set a tag of a run."""
+    if key == RUN_NAME_TAG:
+        put_name(changes, op_id, run_id, value)
+        return
+    put(changes.run_cells, (run_id, TAG, key), op_id, value)
+    changes.run_ever[(run_id, key, value)] = None
+
+
+def _fold_batch(changes: Changes, op_id: OpId, op: LogBatch) -> None:
+    run_id = op.run_id
+    extent = extent_of(changes, run_id, stamp_ms(op_id.stamp))
+    for param in op.params:
+        first(changes.claims, (run_id, param.key, param.value), op_id)
+    for key in op.deleted_tags:
+        put(changes.run_cells, (run_id, TAG, key), op_id, None)
+    for tag in op.tags:
+        put_tag(changes, op_id, run_id, tag.key, tag.value)
+    if op.metrics:
+        assert len(op.metrics) <= POSITIONS_PER_RECORD, "a record holds more points than it has positions"
+        base = op_id.n * POSITIONS_PER_RECORD
+        run = changes.numbers.run[run_id]
+        for pos, metric in enumerate(op.metrics, base):
+            _fold_metric(changes, run, pos, metric)
+        extent.points += len(op.metrics)
+        extent.head = max(extent.head, base + len(op.metrics) - 1)
+
+
+def _fold_metric(changes: Changes, run: int, pos: int, metric: Metric) -> None:
+    nan = int(metric.value != metric.value)
+    value = 0.0 if nan else metric.value + 0.0  # SQLite knows no -0.0 either
+    numbers = changes.numbers
+    key = numbers.key[metric.key]
+    extra = numbers.extra[extra_text(metric.model_id, metric.dataset_name, metric.dataset_digest)]
+    changes.metrics.append((run, numbers.journal, pos, key, metric.step, metric.timestamp, value, nan, extra))
+    rank = Rank(metric.step, metric.timestamp, value, nan)
+    old = changes.latest.get((run, key))
+    if old is None or rank > old:
+        changes.latest[run, key] = rank
+
+
+def extra_text(model_id: str | None, dataset_name: str | None, dataset_digest: str | None) -> str:
+    """The model and dataset of a point as one text that can be interned: "" for none, else three parts with lengths."""
+    if model_id is None and dataset_name is None and dataset_digest is None:
+        return ""
+    return "".join("-" if part is None else f"{len(part)}:{part}" for part in (model_id, dataset_name, dataset_digest))
+
+
+def extra_parts(text: str) -> tuple[str | None, str | None, str | None]:
+    """The inverse of `extra_text`."""
+    parts: list[str | None] = []
+    while text:
+        if text[0] == "-":
+            parts.append(None)
+            text = text[1:]
+        else:
+            length, _, rest = text.partition(":")
+            parts.append(rest[: int(length)])
+            text = rest[int(length) :]
+    return (parts[0], parts[1], parts[2]) if parts else (None, None, None)
+
+
+# --- what follows from the joined values ---------------------------------------------------------------------------
+
+
+class Claim(NamedTuple):
+    """One journal's value of a param, with the first op that wrote it."""
+
+    key: str
+    value: str
+    op: OpId
+
+
+def param_winners(claims: Iterable[Claim], owner: str | None) -> dict[str, str]:
+    """Key -> winning value: the owner journal's first claim, else the claim with the smallest OpId (then value)."""
+    best: dict[str, tuple[bool, OpId, str]] = {}
+    for claim in claims:
+        rank = (claim.op.incarnation != owner, claim.op, claim.value)
+        if claim.key not in best or rank < best[claim.key]:
+            best[claim.key] = rank
+    return {key: value for key, (_, _, value) in best.items()}
+
+
+class RunState(NamedTuple):
+    """What a run's registers amount to."""
+
+    name: str
+    status: str
+    end_time: int | None
+    deleted: bool
+
+
+def run_state(create: OpId | None, cells: Mapping[str, Cell], covers: Cell | None) -> RunState:
+    """The state of a run from its registers (kind -> cell).
+
+    Args:
+        create: the op that created the run, None while it is not imported.
+        covers: the experiment's last delete or restore: it covers every run of the experiment, also (as in MLflow)
+            runs that were deleted on their own before a restore; a later op of the run's own counts again.
+    """
+    name, status, end = cells.get(NAME), cells.get(STATUS), cells.get(END_TIME)
+    own = cells.get(DELETED) or Cell(create or OpId(0, "", 0), 0)
+    last = covers if covers is not None and covers.op > own.op else own
+    assert end is None or end.value is None or isinstance(end.value, int), "an end time is a number"
+    return RunState(
+        name=str(name.value) if name else "",
+        status=str(status.value) if status else RunStatus.RUNNING,
+        end_time=end.value if end else None,  # type: ignore[arg-type]
+        deleted=bool(last.value),
+    )

@@ -1,0 +1,284 @@
+"""Reads of the catalog for the API: experiments, runs, metric histories. Each function reads one state of the catalog."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from localtrack.catalog import paging
+from localtrack.catalog.merge import TAG
+from localtrack.entities import (
+    Experiment,
+    LifecycleStage,
+    Metric,
+    PagedList,
+    Run,
+    RunData,
+    RunInfo,
+    ViewType,
+)
+from localtrack.errors import TrackingError
+from localtrack.store import Store
+
+NAN = float("nan")
+#: Bound variables of one statement; SQLite before 3.32 allows 999.
+_BATCH = 500
+#: More digits than any int64: tokens of integers stay integers.
+_VIEWS = {ViewType.ACTIVE_ONLY: (0,), ViewType.DELETED_ONLY: (1,), ViewType.ALL: (0, 1)}
+_EXPERIMENT = (
+    "SELECT experiment_id, name, artifact_location, deleted, creation_ms, updated_ms FROM experiment "
+    "WHERE create_stamp IS NOT NULL"
+)
+_RUN = (
+    "SELECT id, run_id, experiment_id, name, user_id, status, start_time, end_time, deleted FROM run "
+    "WHERE create_stamp IS NOT NULL"
+)
+
+
+def _stages(view_type: int) -> tuple[int, ...]:
+    stages = _VIEWS.get(view_type)
+    if stages is None:
+        raise TrackingError(f"Invalid view type {view_type!r}: 1 (active), 2 (deleted) or 3 (all)")
+    return stages
+
+
+def _stage(deleted: int) -> str:
+    return LifecycleStage.DELETED if deleted else LifecycleStage.ACTIVE
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+# --- experiments ---------------------------------------------------------------------------------------------------
+
+
+def experiment(connection: sqlite3.Connection, store: Store, experiment_id: str) -> Experiment | None:
+    """An experiment by id, active or deleted; None when the store has none of that id."""
+    rows = connection.execute(f"{_EXPERIMENT} AND experiment_id = ?", (experiment_id,)).fetchall()
+    return _experiments(connection, store, rows)[0] if rows else None
+
+
+def experiment_by_name(connection: sqlite3.Connection, store: Store, name: str) -> Experiment | None:
+    """An experiment by name: an active one before a deleted one, and of several the one that was created first."""
+    rows = connection.execute(
+        f"{_EXPERIMENT} AND name = ? ORDER BY deleted, create_stamp, create_incarnation, create_n LIMIT 1", (name,)
+    ).fetchall()
+    return _experiments(connection, store, rows)[0] if rows else None
+
+
+def experiments(
+    connection: sqlite3.Connection, store: Store, view_type: int, max_results: int, page_token: str | None
+) -> PagedList[Experiment]:
+    """A page of experiments, newest first, then by id (MLflow's default order).
+
+    Raises:
+        TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results or page_token.
+    """
+    paging.check_max_results(max_results)
+    stages = _stages(view_type)
+    query = ("experiments", view_type)
+    start = paging.start_of(query, page_token, (int, str))
+    born = "coalesce(creation_ms, 0)"
+    sql = f"{_EXPERIMENT} AND deleted IN ({_marks(stages)})"
+    values: list[Any] = [*stages]
+    if start is not None:
+        sql += f" AND ({born} < ? OR ({born} = ? AND experiment_id > ?))"
+        values += [start[0], *start]
+    rows = connection.execute(
+        f"{sql} ORDER BY {born} DESC, experiment_id LIMIT ?", (*values, max_results + 1)
+    ).fetchall()
+    token = None
+    if len(rows) > max_results:
+        rows = rows[:max_results]
+        token = paging.token_after(query, (rows[-1][4] or 0, rows[-1][0]))
+    return PagedList(_experiments(connection, store, rows), token)
+
+
+def _experiments(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Experiment]:
+    tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for ids in _batches([row[0] for row in rows]):
+        for experiment_id, key, value in connection.execute(
+            f"SELECT experiment_id, key, value FROM experiment_cell WHERE kind = '{TAG}' AND value IS NOT NULL "
+            f"AND experiment_id IN ({_marks(ids)})",
+            ids,
+        ):
+            tags[experiment_id][key] = value
+    return [
+        Experiment(
+            experiment_id=experiment_id,
+            name=name,
+            artifact_location=location or os.path.join(store.artifacts, experiment_id),
+            lifecycle_stage=_stage(deleted),
+            tags=tags[experiment_id],
+            creation_time=created,
+            last_update_time=updated,
+        )
+        for experiment_id, name, location, deleted, created, updated in rows
+    ]
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def run(connection: sqlite3.Connection, store: Store, run_id: str) -> Run | None:
+    """A run by id, active or deleted; None when the store has none of that id."""
+    rows = connection.execute(f"{_RUN} AND run_id = ?", (run_id,)).fetchall()
+    return _runs(connection, store, rows)[0] if rows else None
+
+
+def runs(
+    connection: sqlite3.Connection,
+    store: Store,
+    experiment_ids: Sequence[str],
+    view_type: int,
+    max_results: int,
+    page_token: str | None,
+    *,
+    ascending: bool = False,
+) -> PagedList[Run]:
+    """A page of the runs of some experiments, by start time (latest first), then by run id: MLflow's default order.
+
+    Raises:
+        TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results or page_token.
+    """
+    paging.check_max_results(max_results)
+    stages = _stages(view_type)
+    wanted = sorted(set(experiment_ids))
+    query = ("runs", wanted, view_type, ascending)
+    start = paging.start_of(query, page_token, (int, str))
+    rows: list[tuple[Any, ...]] = []
+    for ids in _batches(wanted):  # one statement in practice: then SQLite does the ordering and the limit
+        rows += _run_rows(connection, ids, stages, max_results + 1, start, ascending=ascending)
+    if len(wanted) > _BATCH:
+        rows.sort(key=lambda row: (row[6] if ascending else -row[6], row[1]))
+    token = None
+    if len(rows) > max_results:
+        rows = rows[:max_results]
+        token = paging.token_after(query, (rows[-1][6], rows[-1][1]))
+    with _no_collection():
+        return PagedList(_runs(connection, store, rows), token)
+
+
+def _run_rows(
+    connection: sqlite3.Connection,
+    experiment_ids: Sequence[str],
+    stages: Sequence[int],
+    limit: int,
+    start: Sequence[paging.SortValue] | None,
+    *,
+    ascending: bool,
+) -> list[tuple[Any, ...]]:
+    sql = f"{_RUN} AND experiment_id IN ({_marks(experiment_ids)}) AND deleted IN ({_marks(stages)})"
+    values: list[Any] = [*experiment_ids, *stages]
+    if start is not None:
+        beyond = ">" if ascending else "<"
+        sql += f" AND (start_time {beyond} ? OR (start_time = ? AND run_id > ?))"
+        values += [start[0], *start]
+    order = "start_time" if ascending else "start_time DESC"
+    return connection.execute(f"{sql} ORDER BY {order}, run_id LIMIT ?", (*values, limit)).fetchall()
+
+
+def _runs(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Run]:
+    data: dict[int, RunData] = {row[0]: RunData() for row in rows}
+    for numbers in _batches(list(data)):
+        within = f"run IN ({_marks(numbers)})"
+        for number, key, value, nan in connection.execute(
+            f"SELECT l.run, k.key, l.value, l.nan FROM metric_latest l JOIN metric_key k ON k.id = l.key WHERE l.{within}",
+            numbers,
+        ):
+            data[number].metrics[key] = NAN if nan else value
+        for number, key, value in connection.execute(f"SELECT run, key, value FROM param WHERE {within}", numbers):
+            data[number].params[key] = value
+        for number, key, value in connection.execute(
+            f"SELECT run, key, value FROM run_cell WHERE {within} AND kind = '{TAG}' AND value IS NOT NULL", numbers
+        ):
+            data[number].tags[key] = value
+    return [Run(_info(store, row), data[row[0]]) for row in rows]
+
+
+def _info(store: Store, row: tuple[Any, ...]) -> RunInfo:
+    _, run_id, experiment_id, name, user_id, status, start_time, end_time, deleted = row
+    return RunInfo(
+        run_id=run_id,
+        experiment_id=experiment_id,
+        run_name=name,
+        user_id=user_id,
+        status=status,
+        start_time=start_time,
+        end_time=end_time,
+        artifact_uri=os.path.join(store.artifacts, experiment_id, run_id, "artifacts"),
+        lifecycle_stage=_stage(deleted),
+    )
+
+
+def _batches(values: list[Any]) -> Iterable[list[Any]]:
+    return (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
+
+
+# --- metrics -------------------------------------------------------------------------------------------------------
+
+
+def metric_history(
+    connection: sqlite3.Connection, run_id: str, key: str, max_results: int | None, page_token: str | None
+) -> PagedList[Metric]:
+    """The distinct points of one metric by (timestamp, step, value); empty for an unknown run or key, as MLflow's.
+
+    Args:
+        max_results: None for all of them.
+
+    Raises:
+        TrackingError: INVALID_PARAMETER_VALUE for a bad max_results or page_token.
+    """
+    if max_results is not None:
+        paging.check_max_results(max_results)
+    query = ("history", run_id, key)
+    start = paging.start_of(query, page_token, (int, int, float, int, int))
+    found = connection.execute(
+        "SELECT run.id, metric_key.id FROM run, metric_key WHERE run_id = ? AND key = ?", (run_id, key)
+    ).fetchone()
+    if found is None:
+        return PagedList([])
+    sql = "SELECT DISTINCT ts, step, value, nan, extra FROM metric INDEXED BY metric_history WHERE run = ? AND key = ?"
+    values: list[Any] = [*found]
+    if start is not None:
+        sql += " AND (ts, step, value, nan, extra) > (?, ?, ?, ?, ?)"
+        values += start
+    sql += " ORDER BY ts, step, value, nan, extra LIMIT ?"
+    limit = -1 if max_results is None else max_results + 1
+    with _no_collection():
+        rows = connection.execute(sql, (*values, limit)).fetchall()
+        token = None
+        if max_results is not None and len(rows) > max_results:
+            rows = rows[:max_results]
+            token = paging.token_after(query, rows[-1])
+        return PagedList(_metrics(connection, run_id, key, rows), token)
+
+
+def _metrics(connection: sqlite3.Connection, run_id: str, key: str, rows: Sequence[tuple[Any, ...]]) -> list[Metric]:
+    extras = {0: (None, None, None)}
+    for number in {row[4] for row in rows} - {0}:
+        extras[number] = connection.execute(
+            "SELECT model_id, dataset_name, dataset_digest FROM metric_extra WHERE id = ?", (number,)
+        ).fetchone()
+    return [
+        Metric(key, NAN if nan else value, ts, step, *extras[extra], run_id) for ts, step, value, nan, extra in rows
+    ]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Make many small values without the cycle collector looking through them again and again (half of the time)."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
