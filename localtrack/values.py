@@ -116,8 +116,8 @@ def canonical(metrics: Sequence[Metric]) -> Sequence[Metric]:
         and INT64_MIN <= m.step <= INT64_MAX
         and type(m.timestamp) is int
         and 0 <= m.timestamp <= INT64_MAX
-        and m.key in VALID_KEYS
         and type(m.key) is str
+        and m.key in VALID_KEYS
         and m.model_id is None
         and m.dataset_name is None
         and m.dataset_digest is None

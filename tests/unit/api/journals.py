@@ -1,0 +1,29 @@
+"""What tests see of a store without the catalog: the ops in its journals."""
+
+from __future__ import annotations
+
+import glob
+import os
+
+from localtrack.journal.ops import Damage, LogBatch, Op, Record
+from localtrack.journal.reader import JournalReader
+
+
+def ops_in(store_path: str) -> list[Op]:
+    """All ops of all journals, file by file, in order.
+
+    Raises:
+        AssertionError: a record is damaged.
+    """
+    found: list[Op] = []
+    for path in sorted(glob.glob(os.path.join(store_path, "journals", "*.db"))):
+        for record in JournalReader(path).read(0, 1_000_000):
+            assert isinstance(record, Record), f"damaged: {record}"
+            assert not isinstance(record, Damage)
+            found.append(record.op)
+    return found
+
+
+def logged(store_path: str) -> list[LogBatch]:
+    """What was logged to runs, in order."""
+    return [op for op in ops_in(store_path) if isinstance(op, LogBatch)]
