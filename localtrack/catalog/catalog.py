@@ -206,6 +206,11 @@ class Catalog:
         with self._reading(refresh=refresh) as connection:
             return queries.metric_history(connection, run_id, key, max_results, page_token)
 
+    def latest(self, run_id: str, *, refresh: bool = True) -> list[Metric]:
+        """The last point of each metric of a run, by key: greatest step, then timestamp, then value."""
+        with self._reading(refresh=refresh) as connection:
+            return queries.latest(connection, run_id)
+
     def max_stamp(self, now_ms: int | None = None, *, refresh: bool = True) -> int:
         """The greatest stamp of all journals, 0 for none; what a new writer must be later than.
 
@@ -239,6 +244,11 @@ class Catalog:
         """
         with self._reading(refresh=refresh) as connection:
             return desired_queries.points(connection, run_id, after, limit)
+
+    def count_points(self, run_id: str, after: Mapping[str, int], *, refresh: bool = True) -> int:
+        """How many recorded points of a run lie beyond the watermarks (see `points`)."""
+        with self._reading(refresh=refresh) as connection:
+            return desired_queries.count_points(connection, run_id, after)
 
     def run_index(self, *, refresh: bool = True) -> list[RunEntry]:
         """Every created run with its counts, oldest start first, then by id."""

@@ -260,6 +260,16 @@ def metric_history(
         return PagedList(_metrics(connection, run_id, key, rows), token)
 
 
+def latest(connection: sqlite3.Connection, run_id: str) -> list[Metric]:
+    """The last point of each metric of a run, by key: greatest step, then timestamp, then value."""
+    rows = connection.execute(
+        "SELECT k.key, l.value, l.nan, l.ts, l.step FROM run r JOIN metric_latest l ON l.run = r.id"
+        " JOIN metric_key k ON k.id = l.key WHERE r.run_id = ? ORDER BY k.key",
+        (run_id,),
+    )
+    return [Metric(key, NAN if nan else value, ts, step, run_id=run_id) for key, value, nan, ts, step in rows]
+
+
 def _metrics(connection: sqlite3.Connection, run_id: str, key: str, rows: Sequence[tuple[Any, ...]]) -> list[Metric]:
     extras = {0: (None, None, None)}
     for number in {row[4] for row in rows} - {0}:

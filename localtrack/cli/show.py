@@ -14,12 +14,14 @@ from localtrack.cli.delivery import Delivery, deliveries
 from localtrack.cli.options import existing, json_option, store_option
 from localtrack.cli.runs import described
 from localtrack.cli.table import Column, visible
-from localtrack.entities import Run
+from localtrack.entities import Metric, Run
 from localtrack.errors import StoreError
 from localtrack.store import Store
 
 #: How many runs an ambiguous name lists.
 CANDIDATES = 8
+PAIR = [Column("name", least=12), Column("value", least=12)]
+LATEST = [Column("name", least=12), Column("last value", right=True), Column("step", right=True)]
 
 
 @click.command(short_help="Show one run: params, last metrics, tags, delivery.")
@@ -33,14 +35,14 @@ def show(run: str, store: Store, *, as_json: bool) -> None:
     """
     catalog = Catalog(existing(store))
     entry = find(run, catalog.run_index())
-    whole = catalog.run(entry.run_id, refresh=False)
+    whole, latest = catalog.run(entry.run_id, refresh=False), catalog.latest(entry.run_id, refresh=False)
     assert whole is not None, f"run {entry.run_id} is in the index and not in the catalog"
     known, trouble = deliveries(store)
     delivered = known.get(entry.run_id, [])
     if as_json:
-        screen.document(_document(store, entry, whole, delivered, trouble))
+        screen.document(_document(store, entry, whole, latest, delivered, trouble))
     else:
-        _print(entry, whole, delivered, trouble)
+        _print(entry, whole, latest, delivered, trouble)
 
 
 def find(given: str, entries: Sequence[RunEntry]) -> RunEntry:
@@ -61,13 +63,12 @@ def find(given: str, entries: Sequence[RunEntry]) -> RunEntry:
     raise StoreError(f"{given!r} may mean {len(matching)} runs; give more of the id", f"{some}{more}")
 
 
-def _print(entry: RunEntry, run: Run, delivered: Sequence[Delivery], trouble: str) -> None:
+def _print(entry: RunEntry, run: Run, latest: Sequence[Metric], delivered: Sequence[Delivery], trouble: str) -> None:
     click.secho(visible(entry.name), bold=True)
     _facts(entry, run)
-    _pairs("Params", ("param", "value"), sorted(run.data.params.items()))
-    metrics = [(key, wording.number(value)) for key, value in sorted(run.data.metrics.items())]
-    _pairs("Metrics", ("metric", "last value"), metrics)
-    _pairs("Tags", ("tag", "value"), sorted(run.data.tags.items()))
+    _rows("Params", PAIR, sorted(run.data.params.items()))
+    _rows("Metrics", LATEST, [(one.key, wording.number(one.value), f"{one.step:,}") for one in latest])
+    _rows("Tags", PAIR, sorted(run.data.tags.items()))
     click.secho("\nDelivery", bold=True)
     for one in delivered:
         _delivery(one)
@@ -92,10 +93,10 @@ def _facts(entry: RunEntry, run: Run) -> None:
         click.echo(f"  {name:<11}{value}")
 
 
-def _pairs(title: str, names: tuple[str, str], rows: Sequence[tuple[str, str]]) -> None:
-    click.secho(f"\n{title}", bold=True, nl=not rows)
+def _rows(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    click.secho(f"\n{title}", bold=True)
     if rows:
-        screen.table([Column(names[0], least=12), Column(names[1], least=12)], rows, indent="  ")
+        screen.table(columns, rows, indent="  ")
     else:
         click.echo("  none")
 
@@ -120,8 +121,9 @@ def _delivery(one: Delivery) -> None:
         click.echo(f"    {one.link}")
 
 
-def _document(store: Store, entry: RunEntry, run: Run, delivered: Sequence[Delivery], trouble: str) -> dict[str, Any]:
-    data = run.data
+def _document(
+    store: Store, entry: RunEntry, run: Run, latest: Sequence[Metric], delivered: Sequence[Delivery], trouble: str
+) -> dict[str, Any]:
     return {
         "schema": 1,
         "store": store.path,
@@ -130,8 +132,8 @@ def _document(store: Store, entry: RunEntry, run: Run, delivered: Sequence[Deliv
             **described(entry, delivered),
             "user": run.info.user_id,
             "artifact_uri": run.info.artifact_uri,
-            "params": data.params,
-            "metrics": data.metrics,
-            "tags": data.tags,
+            "params": run.data.params,
+            "metrics": {one.key: {"value": one.value, "step": one.step, "timestamp": one.timestamp} for one in latest},
+            "tags": run.data.tags,
         },
     }

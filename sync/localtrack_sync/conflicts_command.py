@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import click
-from localtrack.catalog.catalog import Catalog
 
+from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import RunEntry
 from localtrack.cli import screen
 from localtrack.cli.options import existing, json_option, store_option
 from localtrack.cli.table import visible
@@ -21,10 +22,10 @@ from localtrack_sync.state import StateReader
 LOCAL = ""
 
 ADVICE = {
-    "conflict": "Conflicts: what stands on the remote was left alone. What was logged here is kept in this store, and on the "
-    "remote run as tags named localtrack.conflict.*",
-    "rejected": "Rejected: the remote refused these records, in the words above; they are kept in this store and not sent "
-    "again.",
+    "conflict": "Conflicts: what stands on the remote was left alone. What was logged here is kept in this store, and "
+    "on the remote run in tags named localtrack.conflict.*",
+    "rejected": "Rejected: the remote refused these records, in the words above. They are kept in this store and not "
+    "sent again.",
     "parked": "Parked: these wait for a change on the remote (a deleted run is restored, a newer server). Each "
     "`localtrack sync` tries them again.",
 }
@@ -40,7 +41,7 @@ class Entry:
         name: name of the run or experiment.
         link: the run's page on the remote, or None.
         state: "conflict", "rejected" or "parked".
-        kind: "param", "journals", "tag", "metric", "status", "name", "lifecycle", or "run" and "experiment" for all of it.
+        kind: "param", "journals", "tag", "metric", "status", "name", "lifecycle"; "run", "experiment": all of it.
         key: name of the param, tag or metric.
         ours, theirs: what was logged here, and what stands there (None: nothing, or not a matter of values).
         reason: the remote's words or ours, "" for a conflict.
@@ -110,12 +111,15 @@ def entries(store: Store) -> Iterator[Entry]:
                 yield entry
     for run in index:
         if run.param_conflicts:
-            for conflict in catalog.desired_run(run.run_id).param_conflicts:
-                if (run.run_id, "journals", conflict.key) not in seen:
-                    others = ", ".join(value for value, _ in conflict.others)
-                    yield Entry(
-                        LOCAL, "run", run.run_id, run.name, None, "conflict", "journals", conflict.key, conflict.winner, others
-                    )  # fmt: skip
+            yield from (one for one in _among_journals(catalog, run) if (one.scope_id, one.kind, one.key) not in seen)
+
+
+def _among_journals(catalog: Catalog, run: RunEntry) -> Iterator[Entry]:
+    desired = catalog.desired_run(run.run_id, refresh=False)
+    for one in desired.param_conflicts if desired else ():
+        others = ", ".join(value for value, _ in one.others)
+        where = (LOCAL, "run", run.run_id, run.name, None)
+        yield Entry(*where, "conflict", "journals", one.key, one.winner, others)
 
 
 def _of_remote(state: StateReader, names: dict[tuple[str, str], str]) -> Iterator[Entry]:
@@ -123,11 +127,10 @@ def _of_remote(state: StateReader, names: dict[tuple[str, str], str]) -> Iterato
     links = {one.scope_id: f"{url}/#/runs/{one.remote_id}" for one in state.records(RunBinding) if one.remote_id}
 
     def entry(record: Conflict | Rejected | Parked, how: str, ours: str | None, theirs: str | None, why: str) -> Entry:
-        return Entry(
-            str(state.remote), record.scope, record.scope_id, names.get((record.scope, record.scope_id), record.scope_id),
-            links.get(record.scope_id), how, record.kind, record.key, ours, theirs, why,
-            round(record.since_wall_s * 1000) or None,
-        )  # fmt: skip
+        name = names.get((record.scope, record.scope_id), record.scope_id)
+        where = (str(state.remote), record.scope, record.scope_id, name, links.get(record.scope_id))
+        since_ms = round(record.since_wall_s * 1000) or None
+        return Entry(*where, how, record.kind, record.key, ours, theirs, why, since_ms)
 
     for collided in state.records(Conflict):
         yield entry(collided, "conflict", collided.ours, collided.theirs, "")

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any
 
 import click
-from localtrack.catalog.catalog import Catalog
 
+from localtrack.catalog.catalog import Catalog
 from localtrack.cli import journals as books
 from localtrack.cli import screen, wording
 from localtrack.cli.options import existing, json_option, store_option

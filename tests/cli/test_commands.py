@@ -112,7 +112,10 @@ def test_show_has_params_metrics_tags(capsys: pytest.CaptureFixture[str]) -> Non
     """`show --json` is whole: values as logged, NaN by name."""
     told = document(capsys, "show", "first")["run"]
     assert told["params"] == {"rate": "0.1"}
-    assert told["metrics"] == {"loss": 0.05, "odd": "NaN"}
+    assert {key: (one["value"], one["step"]) for key, one in told["metrics"].items()} == {
+        "loss": (0.05, 19),
+        "odd": ("NaN", 0),
+    }
     assert told["tags"]["note"] == "one\ntwo \x1b[31mred"
     assert "\x1b[31mred" not in lines(capsys, "show", "first"), "a tag cannot command the terminal"
 

@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"<!-- help: (\w+) -->(?:\n\n?```text\n.*?```)?", re.DOTALL)
 
 def command_named(name: str) -> click.Command:
     """The click command behind `localtrack NAME`."""
-    command = group.get_command(click.Context(group), name)  # type: ignore[attr-defined]
+    command = group.get_command(click.Context(group), name)
     assert isinstance(command, click.Command), f"there is no command {name}"
     return command
 

@@ -22,7 +22,7 @@ def section(name: str) -> str:
 
 def test_every_command_has_a_section_and_every_section_a_command() -> None:
     """The page and the program name the same commands."""
-    names = group.list_commands(click.Context(group))  # type: ignore[attr-defined]
+    names = group.list_commands(click.Context(group))
     assert sorted(re.findall(r"^## localtrack (\w+)$", TEXT, re.MULTILINE)) == sorted(names)
     assert sorted(ORDER) == sorted(names)
 
