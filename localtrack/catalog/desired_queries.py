@@ -146,6 +146,24 @@ def points(connection: sqlite3.Connection, run_id: str, after: Mapping[str, int]
     return tuple(found)
 
 
+def count_points(connection: sqlite3.Connection, run_id: str, after: Mapping[str, int]) -> int:
+    """How many recorded points of a run lie beyond the watermarks; only journals that are partly done are counted through."""
+    total = 0
+    for run, journal, incarnation, head, points in connection.execute(
+        "SELECT h.run, j.id, j.incarnation, h.head, h.points FROM run r JOIN run_journal h ON h.run = r.id "
+        "JOIN journal j ON j.id = h.journal WHERE r.run_id = ? AND h.head >= 0",
+        (run_id,),
+    ).fetchall():
+        reached = after.get(incarnation)
+        if reached is None:
+            total += points
+        elif reached < head:
+            total += connection.execute(
+                "SELECT count(*) FROM metric WHERE run = ? AND journal = ? AND pos > ?", (run, journal, reached)
+            ).fetchone()[0]
+    return total
+
+
 def _learn(connection: sqlite3.Connection, names: dict[int, str], numbers: set[int]) -> None:
     for number in numbers - names.keys():
         names[number] = connection.execute("SELECT key FROM metric_key WHERE id = ?", (number,)).fetchone()[0]
