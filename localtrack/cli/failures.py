@@ -10,7 +10,8 @@ import traceback
 
 import click
 
-from localtrack.cli.screen import prose
+from localtrack.cli.screen import colour, prose
+from localtrack.cli.table import visible
 from localtrack.errors import LocaltrackError
 
 EXIT_ERROR = 1
@@ -53,8 +54,9 @@ def _end(error: BaseException) -> int:
 
 def say(message: str, hint: str = "") -> None:
     """Print an error and what to do about it."""
-    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    # No click context is left here: the wish for no colours is asked for again.
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=colour())
+    click.echo("\n".join(visible(line) for line in message.splitlines()), err=True)
     if hint:
         prose(hint, "  ", err=True)
 

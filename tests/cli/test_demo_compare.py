@@ -46,11 +46,7 @@ def differing(server: dict[str, Any]) -> list[str]:
 def test_equal_parties_are_equal_nan_included() -> None:
     """Run ids differ between store and server, NaN is no number, and still everything is equal."""
     assert differing(SERVER) == []
-    assert [row.counts for row in compare(from_witness(NOTES), from_server(SERVER), from_server(SERVER))][0] == (
-        2,
-        2,
-        2,
-    )
+    assert compare(from_witness(NOTES), from_server(SERVER), from_server(SERVER))[0].counts == (2, 2, 2)
 
 
 FAULTS: dict[str, Callable[[list[dict[str, Any]]], object]] = {
