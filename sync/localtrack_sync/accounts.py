@@ -1,47 +1,29 @@
-"""The books: for each remote and run, how many records are delivered, owed or stuck. The sums always add up."""
+"""The books of a store: for each remote and run, how many records are delivered, owed or stuck; sums that add up."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import glob
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from localtrack import identity
+from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import RunEntry
+from localtrack.errors import ReplayError
+from localtrack.settings import Settings, load
 from localtrack.store import Store
-from localtrack_sync.remotes import Remote
+from localtrack_sync.books import RunAccount, account, ledger_of, untouched
+from localtrack_sync.effects import Load
+from localtrack_sync.jobs import ReplaySettings
+from localtrack_sync.records import Record, RunBinding
+from localtrack_sync.remotes import Address, Remote, is_remote, parse_remote
+from localtrack_sync.request import PARENT_TAG
+from localtrack_sync.state import StateReader
 
-
-@dataclass(frozen=True, slots=True)
-class RunAccount:
-    """One run and one remote: every record of the run is in exactly one of the columns.
-
-    A record is one metric point, one param, one tag, or the run itself (its creation, status, times and life).
-
-    Attributes:
-        run_id, name, experiment_id, experiment: the local run.
-        remote_run_id: id of the run there, or None when it is not there yet.
-        total: delivered + owed + conflicts + rejected + parked + superseded.
-        delivered: the remote has it.
-        owed: to be sent.
-        conflicts: the remote holds another value that is not ours to change (params, tags edited by somebody else).
-        rejected: the remote refused it, with the reason kept.
-        parked: waits for something (a run deleted over there, credentials, ...).
-        superseded: need not be sent any more.
-        oldest_owed_ms: when the oldest record that is still owed was logged, ms since the epoch, or None.
-        reasons: why records are stuck, one line each.
-    """
-
-    run_id: str
-    name: str
-    experiment_id: str
-    experiment: str
-    remote_run_id: str | None
-    total: int
-    delivered: int
-    owed: int
-    conflicts: int = 0
-    rejected: int = 0
-    parked: int = 0
-    superseded: int = 0
-    oldest_owed_ms: int | None = None
-    reasons: tuple[str, ...] = ()
+__all__ = ["RemoteAccount", "RunAccount", "accounts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +72,7 @@ class RemoteAccount:
 
     @property
     def superseded(self) -> int:
-        """Records that need not be sent any more."""
+        """Records that are not to be sent."""
         return sum(run.superseded for run in self.runs)
 
     @property
@@ -99,10 +81,123 @@ class RemoteAccount:
         return min((run.oldest_owed_ms for run in self.runs if run.oldest_owed_ms is not None), default=None)
 
 
-def accounts_of(store: Store) -> list[RemoteAccount]:
+class Loads(Protocol):
+    """A delivery state that can be read."""
+
+    def load(self, load: Load) -> tuple[Record, ...]:
+        """The records of one scope."""
+
+
+def accounts_of(store: Store, environ: Mapping[str, str] | None = None) -> list[RemoteAccount]:
     """The books of `store`: one account per remote it has or was ever asked to replay to; reads only, contacts nobody.
+
+    Args:
+        store: an existing store.
+        environ: for LOCALTRACK_REMOTE, MLFLOW_TRACKING_URI, MLFLOW_WORKSPACE and the user's key; None: os.environ.
 
     Raises:
         StoreError: the catalog or a delivery state cannot be read.
     """
-    raise NotImplementedError(store)
+    environ = os.environ if environ is None else environ
+    settings = load(environ)
+    default = default_address(settings, environ)
+    with Catalog(store) as catalog, ExitStack() as opened:
+        index = catalog.run_index()
+        states = [opened.enter_context(StateReader(path)) for path in state_paths(store)]
+        readers = {state.remote: state for state in states}
+        homes = _homes(index, states, default, environ)
+        accounts = []
+        for remote, entries in homes.items():
+            ours = default is not None and default.remote == remote
+            trusted = remote is not None and (ours or any(proven(entry, settings) for entry in entries if entry.remote))
+            reader = readers.get(remote) if remote is not None else None
+            books = tuple(run_account(catalog, reader, entry) for entry in reversed(entries))
+            accounts.append(RemoteAccount(remote, trusted, books))
+    return accounts
+
+
+def run_account(catalog: Catalog, state: Loads | None, entry: RunEntry) -> RunAccount:
+    """The account of one run in one delivery state (None: nothing was ever sent there)."""
+    records = state.load(Load("run", entry.run_id)) if state is not None else ()
+    if not records:
+        return untouched(entry)
+    assert state is not None
+    desired = catalog.desired_run(entry.run_id, refresh=False)
+    assert desired is not None, "a run of the index is in the catalog"
+    ledger = ledger_of("run", entry.run_id, records)
+    after = {mark.incarnation: mark.upto for mark in ledger.watermarks.values()}
+    beyond = catalog.count_points(entry.run_id, after, refresh=False)
+    first = catalog.points(entry.run_id, after, 1, refresh=False) if beyond else ()
+    parent = _remote_id(state, desired.tags.get(PARENT_TAG))
+    return account(entry, desired, records, parent, beyond, first[0].ts if first else None, ReplaySettings())
+
+
+def default_address(settings: Settings, environ: Mapping[str, str]) -> Address | None:
+    """Where runs go that name no remote: LOCALTRACK_REMOTE, else MLFLOW_TRACKING_URI when it names a server.
+
+    Raises:
+        ReplayError: LOCALTRACK_REMOTE is no address of a server.
+    """
+    if settings.remote:
+        return parse_remote(settings.remote, environ)
+    if settings.tracking_uri and is_remote(settings.tracking_uri):
+        try:
+            return parse_remote(settings.tracking_uri, environ)
+        except ReplayError:  # Databricks: logging for it is fine, only the replay does not exist yet
+            return None
+    return None
+
+
+def proven(entry: RunEntry, settings: Settings) -> bool:
+    """Whether this user, and not whoever wrote the journal, chose the run's remote."""
+    return bool(entry.remote) and identity.verify(
+        entry.run_id, entry.remote or "", entry.remote_proof, settings.identity_key
+    )
+
+
+def state_paths(store: Store) -> list[str]:
+    """The delivery states of a store."""
+    return sorted(glob.glob(os.path.join(glob.escape(store.sync), "*.db")))
+
+
+@dataclass(slots=True)
+class _Homes:
+    runs: dict[Remote | None, list[RunEntry]] = field(default_factory=dict)
+
+    def add(self, remote: Remote | None, entry: RunEntry) -> None:
+        entries = self.runs.setdefault(remote, [])
+        if not entries or entries[-1] is not entry:
+            entries.append(entry)
+
+
+def _homes(
+    index: list[RunEntry], states: list[StateReader], default: Address | None, environ: Mapping[str, str]
+) -> dict[Remote | None, list[RunEntry]]:
+    """Remote -> the runs that belong to it: those that name it, and those that somebody asked to be delivered there."""
+    asked = [(state.remote, state.asked() | {b.scope_id for b in state.records(RunBinding)}) for state in states]
+    homes = _Homes({remote: [] for remote, _ in asked})
+    for entry in index:
+        there = [remote for remote, runs in asked if entry.run_id in runs]
+        named = _named(entry.remote, environ) if entry.remote else None
+        if named is not None and named not in there:
+            there.append(named)
+        if not there:
+            there.append(default.remote if default is not None else None)  # type: ignore[arg-type]
+        for remote in there:
+            homes.add(remote, entry)
+    return homes.runs
+
+
+def _named(uri: str, environ: Mapping[str, str]) -> Remote:
+    try:
+        return parse_remote(uri, environ).remote
+    except ReplayError:
+        return Remote(uri)  # Databricks, or something else that this version cannot replay to
+
+
+def _remote_id(state: Loads, run_id: str | None) -> str | None:
+    """Id of a local run on the remote."""
+    if run_id is None:
+        return None
+    bindings = [record for record in state.load(Load("run", run_id)) if isinstance(record, RunBinding)]
+    return bindings[0].remote_id or None if bindings else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar, cast, final
@@ -80,14 +80,20 @@ class StateDb:
 
     def load(self, load: Load) -> tuple[Record, ...]:
         """Answer a `Load`."""
-        where, names = "WHERE scope = ? AND scope_id = ?", (load.scope, load.scope_id)
         with _explained(self._path):
-            return tuple(record for kind in CLASSES for record in _select(self._db, kind, where, names))
+            return _load(self._db, load)
 
     def all(self) -> tuple[Record, ...]:
         """Every record, in order of table and key."""
         with _explained(self._path):
             return tuple(record for kind in CLASSES for record in _select(self._db, kind, "", ()))
+
+    def ask(self, run_ids: Iterable[str]) -> None:
+        """Note that somebody asked for these runs to be delivered here: from now on they are owed to this remote."""
+        with _explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((run_id,) for run_id in run_ids))
+            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file; its write-ahead log is folded into it."""
@@ -131,11 +137,15 @@ class StateReader:
         with _explained(self._path):
             yield from cast("Iterator[R]", _select(self._db, cast("type[Record]", kind), "", ()))
 
-    def counts(self, kind: type[Record], where: str = "1") -> dict[tuple[str, str], int]:
-        """(scope, scope id) -> how many records of one class."""
-        sql = f"SELECT scope, scope_id, count(*) FROM {kind.TABLE} WHERE {where} GROUP BY scope, scope_id"
+    def load(self, load: Load) -> tuple[Record, ...]:
+        """The records of one scope."""
         with _explained(self._path):
-            return {(scope, scope_id): count for scope, scope_id, count in self._db.execute(sql)}
+            return _load(self._db, load)
+
+    def asked(self) -> set[str]:
+        """Ids of the runs that somebody asked to be delivered here."""
+        with _explained(self._path):
+            return {run_id for (run_id,) in self._db.execute("SELECT run_id FROM asked")}
 
     def close(self) -> None:
         """Close the file."""
@@ -153,7 +163,13 @@ class StateReader:
 def schema() -> list[str]:
     """The CREATE TABLE statements of this version."""
     about = "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-    return [about, *(table_of(kind).create() for kind in CLASSES)]
+    asked = "CREATE TABLE asked (run_id TEXT PRIMARY KEY) WITHOUT ROWID"
+    return [about, asked, *(table_of(kind).create() for kind in CLASSES)]
+
+
+def _load(db: sqlite3.Connection, load: Load) -> tuple[Record, ...]:
+    where, names = "WHERE scope = ? AND scope_id = ?", (load.scope, load.scope_id)
+    return tuple(record for kind in CLASSES for record in _select(db, kind, where, names))
 
 
 def _select(db: sqlite3.Connection, kind: type[Record], where: str, names: tuple[str, ...]) -> Iterator[Record]:

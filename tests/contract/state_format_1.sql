@@ -1,4 +1,5 @@
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE asked (run_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE remote_facts (
   scope TEXT NOT NULL,
   scope_id TEXT NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE experiment_binding (
   scope_id TEXT NOT NULL,
   remote_id TEXT NOT NULL,
   created INTEGER NOT NULL,
+  virgin INTEGER NOT NULL,
   PRIMARY KEY (scope, scope_id)
 ) WITHOUT ROWID;
 CREATE TABLE run_binding (
@@ -23,6 +25,7 @@ CREATE TABLE run_binding (
   remote_id TEXT NOT NULL,
   experiment_remote_id TEXT NOT NULL,
   attempts INTEGER NOT NULL,
+  nonce TEXT NOT NULL,
   artifact_uri TEXT NOT NULL,
   fresh INTEGER NOT NULL,
   sweep_wall_s REAL NOT NULL,
@@ -57,7 +60,7 @@ CREATE TABLE cell (
   key TEXT NOT NULL,
   base TEXT,
   poss TEXT NOT NULL,
-  unsettled INTEGER NOT NULL,
+  unsettled TEXT NOT NULL,
   pinned INTEGER NOT NULL,
   wrote_wall_s REAL NOT NULL,
   PRIMARY KEY (scope, scope_id, key)

@@ -1,0 +1,211 @@
+"""The account of one run on one remote, from what is wanted and what is known. Pure.
+
+It asks the same questions as the engine does (`RunPass`), so that "owed" here is what a replay would still do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from localtrack.catalog.desired import DesiredRun
+from localtrack.catalog.entries import RunEntry
+from localtrack_sync.cells import is_settled
+from localtrack_sync.jobs import Progress, ReplaySettings
+from localtrack_sync.ledger import Ledger
+from localtrack_sync.records import Parked, Record, Rejected
+from localtrack_sync.request import PARENT_TAG
+from localtrack_sync.run_pass import DELETED, RunPass
+from localtrack_sync.steps import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class RunAccount:
+    """One run and one remote: every record of the run is in exactly one of the columns.
+
+    A record is one metric point, one param, one tag, one value that journals disagree on, or the run itself (its
+    creation, status, times and life).
+
+    Attributes:
+        run_id, name, experiment_id, experiment: the local run.
+        remote_run_id: id of the run there, or None when it is not there yet.
+        total: delivered + owed + conflicts + rejected + parked + superseded.
+        delivered: the remote has it.
+        owed: to be sent.
+        conflicts: the remote (or another journal) holds another value that is not ours to change.
+        rejected: the remote refused it, with the reason kept.
+        parked: waits for something (a run deleted over there, ...).
+        superseded: is not to be sent (tags that only the remote itself may set).
+        oldest_owed_ms: when the oldest record that is still owed was logged, ms since the epoch, or None.
+        reasons: why records are stuck, one line each.
+        owed_by_kind: kind ("run", "param", "tag", "metric") -> how many of these are owed.
+    """
+
+    run_id: str
+    name: str
+    experiment_id: str
+    experiment: str
+    remote_run_id: str | None
+    total: int
+    delivered: int
+    owed: int
+    conflicts: int = 0
+    rejected: int = 0
+    parked: int = 0
+    superseded: int = 0
+    oldest_owed_ms: int | None = None
+    reasons: tuple[str, ...] = ()
+    owed_by_kind: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = (self.delivered, self.owed, self.conflicts, self.rejected, self.parked, self.superseded)
+        assert sum(columns) == self.total, f"run {self.run_id}: {columns} do not add up to {self.total}"
+        assert min(columns) >= 0, f"run {self.run_id}: a negative column in {columns}"
+
+
+def untouched(entry: RunEntry) -> RunAccount:
+    """The account of a run of which the remote has nothing and nothing is known."""
+    kinds = {"run": 1, "param": entry.params, "tag": entry.tags, "metric": entry.points}
+    owed = sum(kinds.values())
+    return RunAccount(
+        entry.run_id, entry.name, entry.experiment_id, entry.experiment_name, None,
+        total=owed + entry.param_conflicts, delivered=0, owed=owed, conflicts=entry.param_conflicts,
+        oldest_owed_ms=entry.oldest_ms, owed_by_kind=_by_kind(kinds),
+    )  # fmt: skip
+
+
+def account(
+    entry: RunEntry,
+    desired: DesiredRun,
+    records: Iterable[Record],
+    parent_remote_id: str | None,
+    points_beyond: int,
+    first_owed_ms: int | None,
+    settings: ReplaySettings,
+) -> RunAccount:
+    """The account of a run of which something is known.
+
+    Args:
+        entry: the run in the catalog's index.
+        desired: the run in whole.
+        records: its delivery state.
+        parent_remote_id: id of its parent run on the remote, None while that is not there.
+        points_beyond: metric points beyond the watermarks.
+        first_owed_ms: timestamp of the first of these.
+        settings: for the dialect.
+    """
+    run = RunPass(
+        Desk(settings, _no_rng, Progress()), ledger_of("run", entry.run_id, records), desired, parent_remote_id
+    )
+    columns: Counter[tuple[str, str]] = Counter()
+    columns["run", _run_column(run)] += 1
+    columns["param", "conflicts"] += len(desired.param_conflicts)
+    owed_params, owed_tags, sent_tags = run.owed_params(), run.owed_tags(), run.tags()
+    for key in desired.params:
+        columns["param", _column(run, "param", key, owed=key in owed_params)] += 1
+    for key in desired.tags:
+        here = "superseded" if key not in sent_tags and key != PARENT_TAG else _tag_column(run, key, owed_tags)
+        columns["tag", here] += 1
+    stuck = Counter(
+        name for name in ("rejected", "parked") for kind, _ in getattr(run.ledger, name) if kind == "metric"
+    )
+    columns["metric", "owed"] += points_beyond
+    columns["metric", "rejected"] += stuck["rejected"]
+    columns["metric", "parked"] += stuck["parked"]
+    columns["metric", "delivered"] += entry.points - points_beyond - stuck.total()
+    if run.ledger.whole_parked() is not None:
+        columns = _all_parked(columns)
+    return _made(entry, run, columns, first_owed_ms)
+
+
+def ledger_of(scope: str, scope_id: str, records: Iterable[Record]) -> Ledger:
+    """The records of one scope, as the engine sees them."""
+    ledger = Ledger(scope, scope_id)
+    filling = ledger.load()
+    next(filling)
+    try:
+        filling.send(tuple(records))
+    except StopIteration:
+        return ledger
+    raise AssertionError("a ledger is filled by one Load")
+
+
+def _run_column(run: RunPass) -> str:
+    """Where the run itself stands: creation, status, times, life, name, and tags that are to go away."""
+    ledger = run.ledger
+    if any(kind in ("name", "lifecycle") for kind, _ in ledger.conflicts):
+        return "conflicts"
+    if any(kind in ("status", "name") for kind, _ in ledger.rejected):
+        return "rejected"
+    if ledger.run is None or ledger.run.state != "bound":
+        return "owed"
+    lifecycle = is_settled(ledger.cells.get(DELETED), "1" if run.desired.deleted else "0")
+    others = set(run.owed_tags()) - set(run.desired.tags)
+    return "owed" if run.status_owed() or not lifecycle or others else "delivered"
+
+
+def _column(run: RunPass, kind: str, key: str, *, owed: bool) -> str:
+    ledger = run.ledger
+    if (kind, key) in ledger.parked:
+        return "parked"
+    if owed:
+        return "owed"  # also what was rejected or collided with another value before
+    if (kind, key) in ledger.conflicts:
+        return "conflicts"
+    return "rejected" if (kind, key) in ledger.rejected else "delivered"
+
+
+def _tag_column(run: RunPass, key: str, owed: Mapping[str, str | None]) -> str:
+    cell = run.ledger.cells.get(key)
+    if cell is not None and cell.pinned:
+        return "conflicts"
+    waits_for_parent = key == PARENT_TAG and (cell is None or cell.base is None)
+    return _column(run, "tag", key, owed=key in owed or waits_for_parent)
+
+
+def _all_parked(columns: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """The whole run is parked: what would be owed waits."""
+    moved: Counter[tuple[str, str]] = Counter()
+    for (kind, column), count in columns.items():
+        moved[kind, "parked" if column == "owed" else column] += count
+    return moved
+
+
+def _made(entry: RunEntry, run: RunPass, columns: Counter[tuple[str, str]], first_owed_ms: int | None) -> RunAccount:
+    sums: Counter[str] = Counter()
+    for (_, column), count in columns.items():
+        sums[column] += count
+    binding = run.ledger.run
+    return RunAccount(
+        entry.run_id, entry.name, entry.experiment_id, entry.experiment_name,
+        remote_run_id=(binding.remote_id or None) if binding is not None else None,
+        total=sums.total(), delivered=sums["delivered"], owed=sums["owed"], conflicts=sums["conflicts"],
+        rejected=sums["rejected"], parked=sums["parked"], superseded=sums["superseded"],
+        oldest_owed_ms=_oldest(entry, run, first_owed_ms) if sums["owed"] else None,
+        reasons=_reasons(run),
+        owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in ("run", "param", "tag", "metric")}),
+    )  # fmt: skip
+
+
+def _oldest(entry: RunEntry, run: RunPass, first_owed_ms: int | None) -> int:
+    """When the oldest owed record was logged; a partly delivered run's is known by the first owed point's timestamp."""
+    if run.ledger.run is None:
+        return entry.oldest_ms
+    if first_owed_ms is None:
+        return entry.newest_ms
+    return min(max(first_owed_ms, entry.oldest_ms), entry.newest_ms)
+
+
+def _reasons(run: RunPass) -> tuple[str, ...]:
+    ledger = run.ledger
+    stuck: list[Rejected | Parked] = [*ledger.rejected.values(), *ledger.parked.values()]
+    return tuple(dict.fromkeys(f"{one.kind} {one.key}: {one.reason}" if one.key else one.reason for one in stuck))
+
+
+def _by_kind(kinds: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple((kind, count) for kind, count in kinds.items() if count)
+
+
+def _no_rng() -> float:
+    raise AssertionError("accounts draw no random numbers")

@@ -1,0 +1,136 @@
+"""Which runs go to which remote. Decides from values only: contacts nobody, reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from localtrack.catalog.entries import RunEntry
+from localtrack.errors import LocaltrackError, ReplayError
+from localtrack_sync.remotes import Address, Remote, parse_remote
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Runs for one remote.
+
+    Attributes:
+        runs: in the order of their creation.
+    """
+
+    address: Address
+    runs: tuple[RunEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Runs that go nowhere, and why.
+
+    Attributes:
+        remote: what the runs name, or None.
+        reason: one line for people.
+        hint: what to do about it.
+    """
+
+    remote: str | None
+    reason: str
+    hint: str
+    runs: tuple[RunEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to replay, and what not."""
+
+    errands: tuple[Errand, ...] = ()
+    left: tuple[Left, ...] = ()
+
+
+def choose(
+    runs: Sequence[RunEntry],
+    to: Address | None,
+    default: Address | None,
+    chosen_by_user: Callable[[RunEntry], bool],
+    environ: Mapping[str, str],
+) -> Choice:
+    """Sort runs by where they go.
+
+    Args:
+        runs: those that were asked for.
+        to: `--to`: all of them go there.
+        default: LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI: where runs go that name no remote.
+        chosen_by_user: whether this user, and not whoever wrote the journal, chose the run's remote.
+        environ: for MLFLOW_WORKSPACE.
+    """
+    ordered = sorted(runs, key=lambda run: (run.create_stamp, run.run_id))
+    if to is not None:
+        return Choice((Errand(to, tuple(ordered)),)) if ordered else Choice()
+    going: dict[Remote, tuple[Address, list[RunEntry]]] = {}
+    left: dict[tuple[str | None, str, str], list[RunEntry]] = {}
+    for run in ordered:
+        target = _target(run, default, chosen_by_user, environ)
+        if isinstance(target, Address):
+            going.setdefault(target.remote, (target, []))[1].append(run)
+        else:
+            left.setdefault((run.remote, *target), []).append(run)
+    return Choice(
+        tuple(Errand(address, tuple(chosen)) for address, chosen in going.values()),
+        tuple(Left(remote, reason, hint, tuple(stuck)) for (remote, reason, hint), stuck in left.items()),
+    )
+
+
+def _target(
+    run: RunEntry, default: Address | None, chosen_by_user: Callable[[RunEntry], bool], environ: Mapping[str, str]
+) -> Address | tuple[str, str]:
+    """Where a run goes, or why it goes nowhere and what to do about it."""
+    if run.remote is None:
+        return default or (
+            "no remote is known for these runs",
+            "Name one: localtrack sync --to http://HOST (or set LOCALTRACK_REMOTE).",
+        )
+    try:
+        address = parse_remote(run.remote, environ)
+    except ReplayError as error:
+        return error.message, error.hint
+    if default is not None and address.remote == default.remote:
+        return default  # with the user name and password that may stand in it
+    if chosen_by_user(run):
+        return Address(address.remote)
+    return (
+        f"their journal names {address.remote}, but was not written by you, so your credentials are not sent there",
+        f"If you trust that server: localtrack sync --to {address.remote.url}",
+    )
+
+
+def select(runs: Sequence[RunEntry], ids: Iterable[str], experiments: Iterable[str]) -> list[RunEntry]:
+    """The runs that --run (ids, or the beginning of one) and --experiment (names or ids) name; all without either.
+
+    Raises:
+        SelectionError: something that was named does not exist, or is ambiguous.
+    """
+    named, within = list(ids), list(experiments)
+    if not named and not within:
+        return list(runs)
+    chosen = {run.run_id for one in named for run in [_one(runs, one)]}
+    for experiment in within:
+        found = [run.run_id for run in runs if experiment in (run.experiment_name, run.experiment_id)]
+        if not found:
+            raise SelectionError(
+                f"No run belongs to an experiment {experiment!r}.", "localtrack runs lists what there is."
+            )
+        chosen.update(found)
+    return [run for run in runs if run.run_id in chosen]
+
+
+class SelectionError(LocaltrackError):
+    """What the user named does not exist; the exit code of a usage error."""
+
+    exit_code = 2
+
+
+def _one(runs: Sequence[RunEntry], beginning: str) -> RunEntry:
+    found = [run for run in runs if run.run_id == beginning] or [r for r in runs if r.run_id.startswith(beginning)]
+    if len(found) == 1 and beginning:
+        return found[0]
+    problem = f"{len(found)} runs begin with {beginning!r}" if found else f"No run begins with {beginning!r}"
+    raise SelectionError(f"{problem}.", "localtrack runs lists the runs with their ids.")

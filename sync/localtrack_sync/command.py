@@ -1,0 +1,219 @@
+"""`localtrack sync`: deliver what is owed, say what came of it, end with the right code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import FrameType
+
+import click
+
+from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import RunEntry
+from localtrack.cli import screen
+from localtrack.cli.options import existing, json_option, store_option
+from localtrack.settings import Settings, load
+from localtrack.store import Store
+from localtrack_sync import summary
+from localtrack_sync.accounts import default_address, proven, run_account, state_paths
+from localtrack_sync.books import RunAccount
+from localtrack_sync.choice import Choice, Errand, choose, select
+from localtrack_sync.jobs import ReplaySettings
+from localtrack_sync.progress import ProgressLine, Silent
+from localtrack_sync.remotes import Address, parse_remote
+from localtrack_sync.replay import Stop
+from localtrack_sync.session import Ended, SyncSettings, run_errand
+from localtrack_sync.state import StateReader
+from localtrack_sync.transport import TransportSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks for.
+
+    Attributes:
+        to: `--to`, or None.
+        runs, experiments: `--run` and `--experiment`.
+    """
+
+    to: Address | None
+    runs: tuple[str, ...]
+    experiments: tuple[str, ...]
+
+
+@click.command(short_help="Deliver what is owed to an MLflow server.")
+@click.option(
+    "--to", metavar="URL", help="Deliver to this server, whatever the runs name: http(s)://HOST[:PORT][/PATH]."
+)
+@click.option(
+    "--run", "runs", multiple=True, metavar="ID", help="Only this run (or the beginning of its id). Repeatable."
+)
+@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of this one. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, per run; contact nobody.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(0, 86_400),
+    metavar="SECONDS",
+    help="How long a request whose reply was lost may still be executed. Default: LOCALTRACK_SETTLE_SECONDS, else 120.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Requests open at once. Default: LOCALTRACK_CONNECTIONS, else 2.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try when the server is away.",
+)
+@store_option
+@json_option
+def sync(
+    store: Store,
+    *,
+    to: str | None,
+    runs: tuple[str, ...],
+    experiments: tuple[str, ...],
+    dry_run: bool,
+    settle: float | None,
+    connections: int | None,
+    patience: float,
+    as_json: bool,
+) -> int:
+    r"""Deliver what is owed to an MLflow server, once, however often it is started.
+
+    Without --to each run goes to the server that was named when it was logged (set_tracking_uri, MLFLOW_TRACKING_URI),
+    else to LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI. It may be stopped at any moment and started again.
+
+    \b
+    Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look.
+    1: an error. 2: usage.
+    """
+    environ = os.environ
+    settings = load(environ)
+    wanted = Wanted(parse_remote(to, environ) if to is not None else None, runs, experiments)
+    with Catalog(existing(store)) as catalog:
+        choice = chosen(catalog, wanted, settings, environ)
+        if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
+            raise click.UsageError(_no_remote(store))
+        if dry_run:
+            return summary.dry_run(store, choice, _planned(catalog, choice), as_json=as_json)
+        how = SyncSettings(
+            ReplaySettings(
+                settle_s=settings.settle_seconds if settle is None else settle,
+                connections=connections or settings.connections,
+                patience_s=patience,
+            ),
+            transport_settings(environ),
+            environ,
+            " ".join(["localtrack", "sync", *(["--to", wanted.to.remote.url] if wanted.to is not None else [])]),
+        )
+        ended = _deliver(catalog, choice, wanted, settings, how, quiet=as_json)
+        return summary.told(store, choice, ended, catalog.journals(), as_json=as_json)
+
+
+def chosen(catalog: Catalog, wanted: Wanted, settings: Settings, environ: Mapping[str, str]) -> Choice:
+    """Which of the store's runs go where, as of now."""
+    runs = select(catalog.run_index(), wanted.runs, wanted.experiments)
+    return choose(runs, wanted.to, default_address(settings, environ), lambda run: proven(run, settings), environ)
+
+
+def transport_settings(environ: Mapping[str, str]) -> TransportSettings:
+    """Bounds of a request; MLFLOW_HTTP_REQUEST_TIMEOUT (seconds) sets the whole request's, as in MLflow's client."""
+    name = f"localtrack/{version('localtrack')}"
+    workspace = environ.get("MLFLOW_WORKSPACE", "").strip()
+    given = environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "").strip()
+    if not given:
+        return TransportSettings(user_agent=name, workspace=workspace)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:  # noqa: PLR2004  a day
+        raise click.UsageError(f"MLFLOW_HTTP_REQUEST_TIMEOUT={given!r}: must be a number of seconds above 0.")
+    return TransportSettings(
+        connect_s=min(TransportSettings().connect_s, seconds), total_s=seconds, user_agent=name, workspace=workspace
+    )
+
+
+def _deliver(
+    catalog: Catalog, choice: Choice, wanted: Wanted, settings: Settings, how: SyncSettings, *, quiet: bool
+) -> list[Ended]:
+    ended = []
+    stop = Stop()
+    with _stopping(stop):
+        for errand in choice.errands:
+            if stop.wanted:
+                break
+
+            def runs(errand: Errand = errand) -> Sequence[RunEntry]:
+                now = chosen(catalog, wanted, settings, how.environ).errands
+                return next((e.runs for e in now if e.address.remote == errand.address.remote), ())
+
+            line = ProgressLine(_owed_at_start(catalog, errand)) if not quiet else None
+            try:
+                if line is not None:
+                    summary.start(errand)
+                ended.append(run_errand(catalog, errand.address, runs, how, line or Silent(), stop))
+            finally:
+                if line is not None:
+                    line.close()
+    return ended
+
+
+def _owed_at_start(catalog: Catalog, errand: Errand) -> int:
+    return sum(account.owed for account in _accounts(catalog, errand))
+
+
+def _planned(catalog: Catalog, choice: Choice) -> list[tuple[Errand, list[RunAccount]]]:
+    return [(errand, _accounts(catalog, errand)) for errand in choice.errands]
+
+
+def _accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
+    path = errand.address.remote.state_path(catalog.store)
+    if not os.path.exists(path):
+        return [run_account(catalog, None, entry) for entry in errand.runs]
+    with StateReader(path) as state:
+        return [run_account(catalog, state, entry) for entry in errand.runs]
+
+
+def _no_remote(store: Store) -> str:
+    """Usage error: where to? With the server that was used last, if there is one."""
+    known = []
+    for path in state_paths(store):
+        with StateReader(path) as state:
+            known.append(state.remote.url)
+    example = known[0] if known else "http://127.0.0.1:5000"
+    return (
+        "No remote is known: the runs name none, and neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set. "
+        f"Name one, for example: localtrack sync --to {example}"
+    )
+
+
+@contextmanager
+def _stopping(stop: Stop) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the replay in good order, the second at once."""
+
+    def first(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop.request()
+        if screen.on_terminal():
+            sys.stderr.write("\nStopping: waiting for the requests that are open (again to stop at once).\n")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

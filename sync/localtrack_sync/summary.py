@@ -1,0 +1,196 @@
+"""What `localtrack sync` says, in words and as JSON, and what it ends with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from localtrack.catalog.entries import JournalEntry
+from localtrack.cli import screen, wording
+from localtrack.cli.table import Column, visible
+from localtrack.store import Store
+from localtrack_sync.books import RunAccount
+from localtrack_sync.choice import Choice, Errand, Left
+from localtrack_sync.jobs import Ending
+from localtrack_sync.progress import delivered
+from localtrack_sync.session import Ended
+
+EXIT_OWED = 3
+EXIT_LOOK = 4
+KINDS = {"run": "runs", "param": "params", "tag": "tags", "metric": "points"}
+#: Different reasons that are listed for each remote.
+REASONS = 5
+
+
+def start(errand: Errand) -> None:
+    """Say what begins."""
+    click.echo(f"Delivering {wording.count(len(errand.runs), 'run')} to {errand.address.remote}", err=True)
+
+
+def dry_run(
+    store: Store, choice: Choice, planned: Sequence[tuple[Errand, Sequence[RunAccount]]], *, as_json: bool
+) -> int:
+    """Say what would be sent. Returns the exit code, which is 0: nothing was asked to be delivered."""
+    if as_json:
+        screen.document(
+            {
+                "schema": 1, "store": store.path, "dry_run": True,
+                "remotes": [
+                    {**_remote(errand), "runs": [_run_facts(account) for account in accounts]}
+                    for errand, accounts in planned
+                ],
+                "left": [_left_facts(left) for left in choice.left],
+            }
+        )  # fmt: skip
+        return 0
+    for errand, accounts in planned:
+        click.echo(click.style(str(errand.address.remote), bold=True))
+        owing = [account for account in accounts if account.owed or account.parked]
+        if owing:
+            _table(owing)
+        quiet = len(accounts) - len(owing)
+        if quiet:
+            click.echo(f"  nothing to send for {wording.count(quiet, 'run')}")
+    for left in choice.left:
+        _say_left(left)
+    click.echo("Nothing was sent: this was a dry run.")
+    return 0
+
+
+def told(
+    store: Store, choice: Choice, ended: Sequence[Ended], journals: Sequence[JournalEntry], *, as_json: bool
+) -> int:
+    """Say what came of it. Returns the exit code."""
+    damaged = [journal for journal in journals if journal.damage or (journal.error and journal.file)]
+    code = exit_code(choice, ended, damaged)
+    if as_json:
+        screen.document(
+            {
+                "schema": 1, "store": store.path, "exit_code": code,
+                "remotes": [_ended_facts(one) for one in ended],
+                "left": [_left_facts(left) for left in choice.left],
+                "damaged_journals": [journal.file for journal in damaged],
+            }
+        )  # fmt: skip
+        return code
+    for one in ended:
+        _say_ended(one)
+    for left in choice.left:
+        _say_left(left)
+    for journal in damaged:
+        screen.prose(f"Journal {journal.file} has damage that cannot be delivered: localtrack status shows it.", "")
+    if not ended and not choice.left:
+        click.echo("Nothing to deliver: no run has been logged yet.")
+    return code
+
+
+def exit_code(choice: Choice, ended: Sequence[Ended], damaged: Sequence[JournalEntry]) -> int:
+    """0 all delivered; 3 something is still owed; 4 conflicts, rejected or damaged records need a look."""
+    accounts = [account for one in ended for account in one.accounts]
+    if len(ended) < len(choice.errands) or choice.left or any(not one.report.complete for one in ended):
+        return EXIT_OWED
+    if any(account.owed or account.parked for account in accounts):
+        return EXIT_OWED
+    if damaged or any(account.conflicts or account.rejected for account in accounts):
+        return EXIT_LOOK
+    stuck = [result for one in ended for result in one.report.results.values() if result.conflicts or result.rejected]
+    return EXIT_LOOK if stuck else 0
+
+
+def _say_ended(one: Ended) -> None:
+    progress, report = one.report.progress, one.report
+    done = delivered(progress)
+    sums = Counter[str]()
+    for account in one.accounts:
+        for column in ("owed", "conflicts", "rejected", "parked"):
+            sums[column] += getattr(account, column)
+    rate = f", {done / one.seconds:,.0f} records/s" if done and one.seconds else ""
+    click.echo(
+        f"{one.address.remote}: {done:,} new records delivered "
+        f"({progress.metrics:,} points, {progress.params:,} params, {progress.tags:,} tags, "
+        f"{wording.count(progress.runs_created, 'new run')}) in {one.seconds:.1f} s{rate}"
+    )
+    if report.interrupted:
+        click.echo("  Stopped before the end; what was delivered stays delivered.")
+    if report.stopped:
+        screen.prose(f"Given up: {visible(report.stopped)}", "  ")
+    if sums["owed"] or sums["parked"]:
+        click.echo(f"  Still owed: {sums['owed']:,} records; parked: {sums['parked']:,}.")
+        _say_reasons(one)
+        if report.still_coming:
+            click.echo("  New records kept coming in while this ran.")
+        click.echo("  -> localtrack sync again" + (", and localtrack conflicts" if sums["parked"] else ""))
+    if sums["conflicts"] or sums["rejected"]:
+        click.echo(f"  Conflicts: {sums['conflicts']:,}; rejected: {sums['rejected']:,}.")
+        click.echo("  -> localtrack conflicts")
+
+
+def _say_reasons(one: Ended) -> None:
+    reasons = Counter(
+        result.reason
+        for result in one.report.results.values()
+        if result.ending is not Ending.DELIVERED and result.reason
+    )
+    for reason, runs in reasons.most_common(REASONS):
+        screen.prose(f"{visible(reason)} ({wording.count(runs, 'run')})", "  ")
+
+
+def _say_left(left: Left) -> None:
+    screen.prose(f"Not sent: {wording.count(len(left.runs), 'run')}: {visible(left.reason)}", "")
+    screen.prose(f"-> {left.hint}", "  ")
+
+
+def _table(accounts: Sequence[RunAccount]) -> None:
+    columns = [
+        Column("run"),
+        Column("name"),
+        Column("experiment"),
+        *(Column(name) for name in KINDS.values() if name != "runs"),
+    ]
+    ids = screen.short_ids([account.run_id for account in accounts])
+    rows = []
+    for account in accounts:
+        owed = dict(account.owed_by_kind)
+        numbers = [f"{owed.get(kind, 0):,}" for kind in KINDS if kind != "run"]
+        rows.append([ids[account.run_id], account.name, account.experiment, *numbers])
+    screen.table(columns, rows, "  ")
+
+
+def _remote(errand: Errand) -> dict[str, Any]:
+    return {"remote": errand.address.remote.url, "workspace": errand.address.remote.workspace}
+
+
+def _run_facts(account: RunAccount) -> dict[str, Any]:
+    facts = asdict(account)
+    facts["owed_by_kind"] = dict(account.owed_by_kind)
+    return facts
+
+
+def _left_facts(left: Left) -> dict[str, Any]:
+    return {
+        "remote": left.remote, "reason": left.reason, "hint": left.hint, "runs": [run.run_id for run in left.runs],
+    }  # fmt: skip
+
+
+def _ended_facts(one: Ended) -> dict[str, Any]:
+    progress, report = one.report.progress, one.report
+    endings = {result.id: result for result in report.results.values() if result.kind == "run"}
+    runs = []
+    for account in one.accounts:
+        result = endings.get(account.run_id)
+        ending = {} if result is None else {"ending": result.ending.value, "reason": result.reason}
+        runs.append({**_run_facts(account), **ending})
+    return {
+        "remote": one.address.remote.url, "workspace": one.address.remote.workspace,
+        "new": {
+            "records": delivered(progress), "points": progress.metrics, "params": progress.params,
+            "tags": progress.tags, "runs": progress.runs_created, "experiments": progress.experiments_created,
+        },
+        "requests": progress.requests, "bytes": progress.bytes_sent, "seconds": round(one.seconds, 3),
+        "passes": report.passes, "stopped": report.stopped, "interrupted": report.interrupted,
+        "still_coming": report.still_coming, "runs": runs,
+    }  # fmt: skip
