@@ -20,6 +20,7 @@ from localtrack.journal import ops
 
 METRIC = 1
 BATCH = 2
+SEAL = 24
 #: JSON ops by kind; the payload is an object of the op's fields, defaults left out.
 JSON_KINDS: dict[int, type[Any]] = {
     16: ops.ExperimentCreate,
@@ -30,7 +31,7 @@ JSON_KINDS: dict[int, type[Any]] = {
     21: ops.RunUpdate,
     22: ops.RunLifecycle,
     23: ops.Loss,
-    24: ops.Seal,
+    SEAL: ops.Seal,
 }
 _KIND_OF = {cls: kind for kind, cls in JSON_KINDS.items()}
 #: Fields of a JSON op that are tuples of pairs.
@@ -110,7 +111,7 @@ def _to_json(value: object) -> bytes:
     return text_to_bytes(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-# ------------------------------------------------------------------------------------------------ everything but metrics
+# ---------------------------------------------------------------------------------------- everything but metrics
 
 
 def encode_op(op: ops.Op, stamp: int) -> bytes:
@@ -135,7 +136,7 @@ def _decode_json_op(kind: int, data: bytes) -> ops.Op:
     return op
 
 
-# --------------------------------------------------------------------------------------------------------------- batches
+# ------------------------------------------------------------------------------------------------------- batches
 
 
 def _column(code: str, values: Iterable[Any]) -> bytes:
@@ -146,7 +147,7 @@ def _column(code: str, values: Iterable[Any]) -> bytes:
 
 
 def _integers(values: list[int], base: int, one: int, wide: int) -> tuple[int, bytes]:
-    """Flags and bytes of a column of integers: one value if all are equal, 32 bits relative to `base` if that is enough."""
+    """Flags and bytes of a column: one value if all are equal, 32 bits relative to `base` if that is enough."""
     flags = 0
     if values.count(values[0]) == len(values):
         flags, values = one, values[:1]
@@ -299,7 +300,7 @@ def _name(names: Mapping[int, str], ref: int) -> str:
         raise UnknownNameError(ref) from None
 
 
-# ---------------------------------------------------------------------------------------------------------- whole records
+# ------------------------------------------------------------------------------------------------- whole records
 
 
 def read_batch(payload: bytes) -> Batch | None:

@@ -1,13 +1,14 @@
-"""Where journal files are opened: every PRAGMA with its reason. The only module of the journal that calls sqlite3.connect."""
+"""Where journal files are opened: every PRAGMA with its reason. Nothing else here calls sqlite3.connect."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import time
-from dataclasses import dataclass
+from contextlib import suppress
 
 from localtrack.errors import JournalError, TooNewError
+from localtrack.journal import snapshot
+from localtrack.journal.identity import Identity
 
 #: SQLite application_id: "ltrk".
 APPLICATION_ID = 0x6C74726B
@@ -15,11 +16,9 @@ APPLICATION_ID = 0x6C74726B
 FORMAT = 1
 #: Bytes. A commit of one metric writes one page to the log: 1 KiB instead of 4 is 3 µs less and a quarter of the log.
 PAGE_SIZE = 1024
-#: How long a stranger's lock on our file is waited for, seconds. Nobody has a reason to hold one; a logging call must not hang.
+#: How long a stranger's lock on our file is waited for, seconds. Nobody has a reason for one; a logging call must not
+#: hang.
 BUSY_SECONDS = 0.5
-
-#: File systems on which the shared memory of WAL does not work, or not between hosts. `fuse` covers fuse.sshfs and the like.
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.", "lustre", "gpfs", "beegfs", "ceph")
 
 SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "schema.sql")
 
@@ -30,80 +29,6 @@ class EmptyJournal(JournalError):  # noqa: N818 - a state of a file that readers
 
 class HeldJournal(JournalError):  # noqa: N818 - as above
     """Its process holds this journal exclusively (network file system): readable when that process has closed it."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who writes a journal, as `meta` keeps it.
-
-    Attributes:
-        incarnation: 32 hex digits, random.
-        created_ms: milliseconds since the epoch.
-    """
-
-    incarnation: str
-    created_ms: int
-    host: str
-    pid: int
-    boot_id: str
-    user: str
-
-    @classmethod
-    def here(cls, now_ms: int, random: bytes) -> Identity:
-        """This process now; `random` is 16 bytes."""
-        return cls(random.hex(), now_ms, os.uname().nodename, os.getpid(), _boot_id(), _user())
-
-    @property
-    def file_name(self) -> str:
-        """`<time>-<host>-<pid>-<rand>.db`: sorts by time, readable by people."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self.created_ms / 1000))
-        host = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "_" for c in self.host)[:40]
-        return f"{stamp}-{host}-{self.pid}-{self.incarnation[:8]}.db"
-
-
-def _boot_id() -> str:
-    """Id of this boot of the machine: a pid means something only together with it. Empty where there is none."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _user() -> str:
-    """Login name, as getpass would find it, without importing it; the uid where there is no name."""
-    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        if name := os.environ.get(variable):
-            return name
-    return str(os.getuid())
-
-
-def on_network(path: str, mountinfo: str = "/proc/self/mountinfo") -> bool:
-    """Whether `path` lies on a network file system; False where the system does not tell (no /proc)."""
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    try:
-        with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.readlines()
-    except OSError:
-        return False
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        fields = left.split()
-        if len(fields) < 5 or not right:  # noqa: PLR2004 - field 5 is the mount point, see proc(5)
-            continue
-        point = _unescaped(fields[4])
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, right.split()[0]
-    return kind.startswith(NETWORK_FILE_SYSTEMS) or kind == "fuse"
-
-
-def _unescaped(text: str) -> str:
-    """A path of mountinfo: blanks and the like are written as \\040."""
-    for code in ("040", "011", "012", "134"):
-        text = text.replace("\\" + code, chr(int(code, 8)))
-    return text
 
 
 def fsync_directory(path: str) -> None:
@@ -131,7 +56,7 @@ def create(path: str, identity: Identity, version: str, *, exclusive: bool) -> s
     Raises:
         OSError, sqlite3.Error: the file could not be made; what was made of it is removed again.
     """
-    # Made by us and not by SQLite: mode 0600 whatever the umask (-wal and -shm take the mode of the database), never over a file.
+    # Made by us and not by SQLite: 0600 whatever the umask (-wal and -shm take the database's mode), never over a file.
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -169,6 +94,8 @@ def _set_up(connection: sqlite3.Connection, identity: Identity, version: str, *,
         run(statement)
     for key, value in meta.items():
         run("INSERT INTO meta VALUES (?, ?)", (key, str(value)))
+    # A second copy, on another page: without the incarnation no checksum could be checked.
+    run("INSERT INTO name VALUES (0, ?, ?)", identity.second_copy())
     run(f"PRAGMA application_id={APPLICATION_ID}")
     run(f"PRAGMA user_version={FORMAT}")
     run("COMMIT")
@@ -186,17 +113,15 @@ def _set_up(connection: sqlite3.Connection, identity: Identity, version: str, *,
 
 
 def restart_log(connection: sqlite3.Connection) -> None:
-    """Write something, so that a new or finished log begins anew with a durable header (one fsync) outside a logging call."""
+    """Write something, so that a log begins anew, with a durable header (one fsync), outside a logging call."""
     connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'checkpoints'")
 
 
 def remove(path: str) -> None:
     """Remove a journal file that never held a record, and what SQLite made beside it. Never raises."""
     for suffix in ("", "-journal", "-wal", "-shm"):
-        try:
+        with suppress(OSError):
             os.unlink(path + suffix)
-        except OSError:
-            continue
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
@@ -205,19 +130,34 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     Raises:
         JournalError: there is no such file, or it cannot be opened.
     """
-    if not os.path.isfile(path):
-        raise JournalError(f"there is no journal {path}")
-    uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    mode = "?mode=ro"
-    if not os.access(os.path.dirname(path), os.W_OK) and not os.path.exists(path + "-wal"):
-        # Read-only medium: WAL would want to make its -shm file there. Nobody can be writing.
-        mode += "&immutable=1"
     try:
-        return sqlite3.connect(
-            uri + mode, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-    except sqlite3.Error as error:
+        stat = os.stat(path)
+    except OSError as error:
+        raise JournalError(f"there is no journal {path}") from error
+    try:
+        if (stat.st_dev, stat.st_ino) in _inherited:
+            return snapshot.opened(path)
+        uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro"
+        if not os.access(os.path.dirname(path), os.W_OK) and not os.path.exists(path + "-wal"):
+            # Read-only medium: WAL would want to make its -shm file there. Nobody can be writing.
+            uri += "&immutable=1"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except (sqlite3.Error, OSError) as error:
         raise JournalError(f"cannot open journal {path}: {error}") from error
+
+
+#: (device, inode) of journals that this process inherited open from its parent.
+_inherited: set[tuple[int, int]] = set()
+
+
+def never_open(device: int, inode: int) -> None:
+    """This file was open for writing when our process was forked: from now on it is read through a snapshot.
+
+    SQLite keeps the locks of a process in memory, by inode. In the child that memory says that locks are held which
+    only the parent holds, so a reader there would take none; the parent could then fold and remove its log while the
+    child reads it.
+    """
+    _inherited.add((device, inode))
 
 
 def check_header(connection: sqlite3.Connection, path: str) -> int:
@@ -233,7 +173,7 @@ def check_header(connection: sqlite3.Connection, path: str) -> int:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.Error as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if application != APPLICATION_ID:
         if os.path.getsize(path) == 0:
             raise EmptyJournal(f"journal {path} is empty: its process died before it logged anything")
@@ -246,7 +186,8 @@ def check_header(connection: sqlite3.Connection, path: str) -> int:
     return version
 
 
-def _unreadable(path: str, error: sqlite3.Error) -> JournalError:
+def unreadable(path: str, error: Exception) -> JournalError:
+    """The error that says why a journal file cannot be read, and what to do."""
     text = str(error)
     if "locked" in text:
         return HeldJournal(

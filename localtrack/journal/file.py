@@ -1,7 +1,8 @@
-"""One journal file, open for appending by this process (docs/journal-format.md). No threads, no policy: writer.py has both.
+"""One journal file, open for appending by this process (docs/journal-format.md). No threads, no policy.
 
-Fences do not flip `PRAGMA synchronous=FULL`: that would fsync under the lock that logging calls need. A second file descriptor
-on the `-wal` file is fdatasynced instead, which is what a FULL commit does, without the lock (docs/decisions/fence.md).
+Fences do not flip `PRAGMA synchronous=FULL`: that would fsync under the lock that logging calls need. A second
+descriptor on the `-wal` file is fdatasynced instead, which is what a FULL commit does, without the lock
+(docs/decisions/fence.md).
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
-from localtrack.journal import codec, connect
+from localtrack.errors import JournalError
+from localtrack.journal import codec, connect, ops
+from localtrack.journal.identity import Identity
 
 #: Seconds from a commit to the start of its fence, at most: with the fsync itself it stays within the promised second.
 FENCE_SECONDS = 0.8
@@ -55,6 +59,7 @@ class JournalFile:
 
     __slots__ = (
         "_connection",
+        "_device",
         "_fence_lock",
         "_inode",
         "_next_ref",
@@ -62,8 +67,8 @@ class JournalFile:
         "batch_bytes",
         "checkpointed_bytes",
         "checkpointed_n",
-        "execute",
         "exclusive",
+        "execute",
         "identity",
         "n",
         "path",
@@ -72,13 +77,14 @@ class JournalFile:
         "seed",
     )
 
-    def __init__(self, path: str, identity: connect.Identity, version: str, *, exclusive: bool) -> None:
+    def __init__(self, path: str, identity: Identity, version: str, *, exclusive: bool) -> None:
         self._connection: sqlite3.Connection | None = connect.create(path, identity, version, exclusive=exclusive)
         self._wal_fd = -1
         try:
-            # Kept open for the life of the file. Closing it drops no lock: SQLite's POSIX locks are on the database and -shm.
+            # Kept open for the life of the file. It carries no locks: SQLite's are on the database and on -shm.
             self._wal_fd = os.open(path + "-wal", os.O_RDWR)
-            self._inode = os.stat(path).st_ino
+            stat = os.stat(path)
+            self._device, self._inode = stat.st_dev, stat.st_ino
             cursor = self._connection.cursor()
         except BaseException:
             self._connection.close()
@@ -99,9 +105,14 @@ class JournalFile:
         self.checkpointed_n = 0
         self.checkpointed_bytes = 0
 
-    # ------------------------------------------------------------------------------------------------------------ names
+    @property
+    def info(self) -> ops.JournalInfo:
+        """Header, as a reader sees it."""
+        return self.identity.info(connect.FORMAT)
 
-    def define(self, texts: Iterable[str]) -> dict[str, int] | None:
+    # ----------------------------------------------------------------------------------------------- names
+
+    def _define(self, texts: Iterable[str]) -> dict[str, int] | None:
         """Give refs to new names: their rows are committed, but `refs` is untouched until a record defines them too.
 
         Returns:
@@ -133,15 +144,39 @@ class JournalFile:
                 continue  # a signal handler took these refs between our two lines: take the next ones
             return {text: ref for ref, text in enumerate(texts, first)}
 
-    # ---------------------------------------------------------------------------------------------------------- records
+    # --------------------------------------------------------------------------------------------- records
 
-    def insert(self, payload: bytes, n: int) -> None:
-        """Commit record n.
+    def write(self, op: ops.Op, tick: Callable[[], int]) -> ops.OpId:
+        """Commit one record with the next n and the stamp that `tick` gives.
 
         Raises:
-            sqlite3.IntegrityError: there is a record n (a signal handler logged in between): encode again, take a later n.
+            sqlite3.IntegrityError: a signal handler took n in between: try again.
             sqlite3.Error: trouble; the file must not be used any more.
         """
+        # n before the stamp: whoever logs in between takes this n, and we come back with a later n and a later stamp.
+        n = self.n + 1
+        stamp = tick()
+        if isinstance(op, ops.LogBatch):
+            payload, defined = self._batch(op, stamp)
+            self._insert(payload, n)
+            self.refs.update(defined)
+        else:
+            self._insert(codec.encode_op(op, stamp), n)
+        return ops.OpId(stamp, self.identity.incarnation, n)
+
+    def _batch(self, op: ops.LogBatch, stamp: int) -> tuple[bytes, Mapping[str, int]]:
+        """Payload of a batch, and the names that it defines."""
+        batch = (op.metrics, op.params, op.tags, op.deleted_tags)
+        nothing: Mapping[str, int] = {}
+        try:
+            return codec.encode_batch(stamp, op.run_id, batch, self.refs, nothing), nothing
+        except KeyError:
+            names = {op.run_id, *(metric.key for metric in op.metrics)}
+        defined = self._define(names - self.refs.keys())
+        refs = self.refs if defined is None else {**self.refs, **defined}
+        return codec.encode_batch(stamp, op.run_id, batch, refs, defined), defined or nothing
+
+    def _insert(self, payload: bytes, n: int) -> None:
         try:
             self.execute(INSERT, (n, codec.seal(payload, self.seed, n)))
         except sqlite3.IntegrityError:
@@ -158,7 +193,7 @@ class JournalFile:
         """Before the thread is rung for a fence: ring again when the log is due for a checkpoint, then now and then."""
         self.ring_at = max(self.n + _RING_EVERY, self.checkpointed_n + _CHECKPOINT_RECORDS)
 
-    # ------------------------------------------------------------------------------------------------------- durability
+    # ------------------------------------------------------------------------------------------ durability
 
     def fence(self) -> None:
         """Make everything committed so far survive power loss. Called without the Journal's lock, by any thread.
@@ -172,15 +207,17 @@ class JournalFile:
                 self.ring_at = self.n + 1
                 _datasync(self._wal_fd)
 
-    def gone(self) -> bool:
-        """Whether somebody removed or replaced the file under us: commits would go on without an error, into nowhere."""
+    def gone(self) -> str:
+        """Whether somebody took the file away under us: "unlinked", "moved", or "" while it is in its place."""
         with self._fence_lock:
             if self._wal_fd < 0:
-                return False
+                return ""
+            if os.fstat(self._wal_fd).st_nlink == 0:
+                return "unlinked"
             try:
-                return os.fstat(self._wal_fd).st_nlink == 0 or os.stat(self.path).st_ino != self._inode
+                return "" if os.stat(self.path).st_ino == self._inode else "moved"
             except OSError:
-                return True
+                return "moved"
 
     def wal_size(self) -> int:
         """Size of the log file, bytes."""
@@ -188,7 +225,7 @@ class JournalFile:
             return os.fstat(self._wal_fd).st_size if self._wal_fd >= 0 else 0
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
-        """Copy the log into the database (fence first, so that this is short) and start the log anew if no reader is in the way.
+        """Copy the log into the database (fence first: then this is short); start it anew if no reader is in the way.
 
         Raises:
             sqlite3.Error: trouble.
@@ -203,7 +240,7 @@ class JournalFile:
         self.checkpointed_bytes = self.batch_bytes
         self.ring_at = self.n + 1
 
-    # ------------------------------------------------------------------------------------------------------------- end
+    # ------------------------------------------------------------------------------------------------- end
 
     def rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Read through the writer's own connection (the only one that can, while the file is held exclusively)."""
@@ -231,18 +268,18 @@ class JournalFile:
         """Let the file go. SQLite checkpoints once more if it can. Never raises."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            with suppress(sqlite3.Error):
                 connection.close()
-            except sqlite3.Error:
-                pass
         self._close_wal()
 
     def abandon(self) -> list[object]:
-        """Let the file go without a checkpoint, untouched: what must never be closed nor finalised is returned.
+        """In a forked child: let the parent's file go, untouched. Returns what must never be closed nor finalised.
 
-        After a fork the child does this with its parent's handle: closing it would drop locks and could fold the parent's log.
+        From now on this process must not open that file with SQLite again: it would believe that it holds the
+        parent's locks.
         """
-        leaked = [self._connection, self.execute]
+        connect.never_open(self._device, self._inode)
+        leaked: list[object] = [self._connection, self.execute]
         self._connection = None
         return leaked
 
@@ -250,11 +287,11 @@ class JournalFile:
         """Close without a checkpoint: pages whose write-back failed must not be copied over good ones. Never raises."""
         guard: sqlite3.Connection | None = None
         try:
-            # SQLite checkpoints when the last connection closes; a reader that closes after it is not a writer and does not.
+            # SQLite checkpoints when the last connection closes; a reader that closes after it cannot.
             guard = connect.open_for_reading(self.path)
             guard.execute("SELECT count(*) FROM meta").fetchone()
-        except (sqlite3.Error, connect.JournalError):
-            pass
+        except (sqlite3.Error, JournalError):
+            guard = None
         self.close()
         if guard is not None:
             guard.close()

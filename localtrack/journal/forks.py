@@ -1,34 +1,43 @@
 """What a fork and the end of the process mean for the journals of this process.
 
-A forked child must neither use nor close nor finalise its parent's SQLite handles: closing drops locks and may fold the parent's
-log; so the child drops them for good, with one reference too many. It gets a journal of its own at its first append.
+A forked child must neither use nor close nor finalise its parent's SQLite handles: closing them could fold the
+parent's log under its feet; so the child drops them for good, with one reference too many. It gets a journal of its
+own at its first append.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
-#: Seconds that a fork waits for a background thread that is inside SQLite. Longer means that something hangs; fork anyway.
+#: Seconds that a fork waits for a background thread that is inside SQLite. Longer: something hangs, fork anyway.
 _GATE_SECONDS = 5.0
 
 
 class Forkable(Protocol):
     """What this module asks of a journal."""
 
-    def before_fork(self, timeout: float) -> None: ...
-    def after_fork_in_parent(self) -> None: ...
-    def abandon(self) -> list[object]: ...
-    def close(self) -> None: ...
+    def before_fork(self, timeout: float) -> None:
+        """Hold still, so that the process can be copied; wait at most `timeout` seconds for background work."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def abandon(self) -> list[object]:
+        """In the child: forget the parent's file untouched; returns what must never be finalised."""
+
+    def close(self) -> None:
+        """The process ends."""
 
 
 #: id -> journal; a dict because copying its values is one step, whatever other threads do.
 _journals: dict[int, weakref.ref[Forkable]] = {}
 _held: list[Forkable] = []
-#: Where objects end that must never be finalised, if there is no better place: the child's interpreter finalises them at its end.
+#: Where objects that must never be finalised go without ctypes: finalised only when the child's interpreter ends.
 _leaked: list[object] = []
 _leak: Callable[[object], object] | None = None
 
@@ -80,6 +89,14 @@ def _after_in_child() -> None:
 def _at_exit() -> None:
     for journal in _alive():
         journal.close()
+
+
+def close_when_worker_ends(close: Callable[[], object]) -> None:
+    """A worker of multiprocessing ends without atexit handlers: have it seal its journal through its own."""
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, close, exitpriority=-100)
 
 
 if hasattr(os, "register_at_fork"):

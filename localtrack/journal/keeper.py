@@ -7,23 +7,30 @@ No polling: an idle journal wakes nobody. A raw thread and a raw lock as the bel
 from __future__ import annotations
 
 import _thread
-from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
 
 from localtrack.journal.trouble import tell
 
 _AFTER_ERROR_SECONDS = 5.0
 
 
+class Tend(Protocol):
+    """One round of work."""
+
+    def __call__(self, *, rung: bool) -> float | None:
+        """Returns after how many seconds the next round comes unrung; None: only when rung."""
+
+
 class Keeper:
     """One background thread.
 
     Args:
-        tend: a round of work; told whether it was rung for; returns after how many seconds the next round comes unrung
-            (None: only when rung).
+        tend: a round of work; told whether it was rung for.
         delay: seconds between the ring and the round, so that one round serves many rings.
     """
 
-    def __init__(self, tend: Callable[[bool], float | None], delay: float) -> None:
+    def __init__(self, tend: Tend, delay: float) -> None:
         self._tend = tend
         self._delay = delay
         self._bell = _thread.allocate_lock()
@@ -46,10 +53,8 @@ class Keeper:
         """Ask for a round, without waiting for it; `hurry`: at once."""
         if hurry:
             self._hurry = True
-        try:
+        with suppress(RuntimeError):  # rung already
             self._bell.release()
-        except RuntimeError:
-            pass  # rung already
 
     def stop(self, timeout: float) -> None:
         """Ask the thread to end and wait up to `timeout` seconds for it."""
@@ -65,7 +70,7 @@ class Keeper:
     def _run(self) -> None:
         wait: float | None = None
         try:
-            while not self._stopped:
+            while True:
                 rung = self._bell.acquire(timeout=-1 if wait is None else wait)
                 if rung and not self._hurry:
                     self._bell.acquire(timeout=self._delay)  # a second ring only makes the round come sooner
@@ -73,7 +78,7 @@ class Keeper:
                 if self._stopped:
                     return
                 try:
-                    wait = self._tend(rung)
+                    wait = self._tend(rung=rung)
                 except Exception as error:  # noqa: BLE001 - the thread must go on fencing whatever one round met
                     wait = _AFTER_ERROR_SECONDS
                     self._tell(error)

@@ -4,8 +4,8 @@ A journal is a sequence of records (n = 1, 2, 3, ...); each record holds one sta
 (incarnation, n), where the incarnation is the random id of the journal. One API call appends exactly one record, so a
 call is wholly in the journal or not at all.
 
-A stamp is a hybrid logical clock reading: milliseconds since the epoch << 16 | counter (Kulkarni, Demirbas et al. 2014).
-The total order for last-writer-wins is (stamp, incarnation, n).
+A stamp is a hybrid logical clock reading: milliseconds since the epoch << 16 | counter (Kulkarni, Demirbas et al.
+2014). The total order for last-writer-wins is (stamp, incarnation, n).
 """
 
 from __future__ import annotations

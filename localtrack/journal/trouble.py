@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from localtrack.journal import ops
 
-#: Ops kept in memory at most; more are counted as lost, so that a disk that stays full does not eat the machine's memory.
+#: Ops kept in memory at most; more are counted as lost: a disk that stays full must not eat the machine's memory.
 MAX_KEPT = 100_000
 #: Advice of the errors and of the warning.
 HINT = "free disk space, or choose another store with LOCALTRACK_STORE"
@@ -117,7 +117,7 @@ def tell(message: str) -> None:
         logger = logging.getLogger("localtrack")
         logger.warning(message)
         if logger.hasHandlers():
-            # Without handlers logging itself writes to stderr; with handlers the message may be in a file that nobody reads.
+            # Without handlers logging itself writes to stderr; with handlers it may be in a file that nobody reads.
             sys.stderr.write(f"localtrack: {message}\n")
     except Exception:  # noqa: BLE001, S110 - training must not die of a handler or of a closed stderr
         pass

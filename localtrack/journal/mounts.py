@@ -1,0 +1,36 @@
+"""Which file systems a path lies on: WAL needs shared memory, which network file systems do not have."""
+
+from __future__ import annotations
+
+import os
+
+#: File systems on which the shared memory of WAL does not work, or not between hosts (`fuse.sshfs` and the like too).
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.", "lustre", "gpfs", "beegfs", "ceph")
+
+
+def on_network(path: str, mountinfo: str = "/proc/self/mountinfo") -> bool:
+    """Whether `path` lies on a network file system; False where the system does not tell (no /proc)."""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    try:
+        with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.readlines()
+    except OSError:
+        return False
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        if len(fields) < 5 or not right:  # noqa: PLR2004 - field 5 is the mount point, see proc(5)
+            continue
+        point = _unescaped(fields[4])
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, right.split()[0]
+    return kind.startswith(NETWORK_FILE_SYSTEMS) or kind == "fuse"
+
+
+def _unescaped(text: str) -> str:
+    r"""A path of mountinfo: blanks and the like are written as \040."""
+    for code in ("040", "011", "012", "134"):
+        text = text.replace("\\" + code, chr(int(code, 8)))
+    return text
