@@ -17,7 +17,7 @@ from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer, Source
 from localtrack.catalog.upkeep import Upkeep, is_damage, is_unwritable
 from localtrack.entities import Experiment, Metric, PagedList, Run
-from localtrack.journal.connect import on_network
+from localtrack.journal.mounts import on_network
 from localtrack.journal.ops import COUNTER_BITS
 from localtrack.journal.reader import JournalReader
 from localtrack.store import Store
