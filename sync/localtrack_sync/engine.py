@@ -1,31 +1,425 @@
-"""The replay engine: one state machine for one remote, without I/O. Pure. (Being written: the signatures stand.)"""
+"""The replay engine: one state machine for one remote, without I/O. Pure.
+
+Jobs are generators (`run_job`, `experiment_job`, `remote_job`); the engine lets them take turns, keeps the number of open
+requests within bounds, waits when the remote is away, and repeats what may be repeated without asking. See `effects` for
+the loop that drives it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
-from localtrack_sync.effects import Step
-from localtrack_sync.jobs import Job, Progress, ReplaySettings, Results
+from localtrack_sync.effects import (
+    Done,
+    Idle,
+    Load,
+    Outcome,
+    Perform,
+    ReadExperiment,
+    ReadPoints,
+    ReadRun,
+    Reply,
+    Save,
+    Send,
+    Start,
+    Step,
+)
+from localtrack_sync.experiment_job import experiment_job
+from localtrack_sync.jobs import Ending, Job, JobResult, Progress, ReplaySettings, Results
+from localtrack_sync.remote_job import remote_job
+from localtrack_sync.request import PROBE
+from localtrack_sync.run_job import run_job
+from localtrack_sync.schedule import Gate
+from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Turn, Wait, Wish
+from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
+
+#: Failures of one request while others are answered, after which its job ends for this pass.
+STUCK = 12
+#: Job number of the probe that tries a remote that is away.
+PROBE_JOB = -1
+
+Key = tuple[str, str]
+
+
+@dataclass(eq=False, slots=True)
+class _Slot:
+    """One job at work.
+
+    Attributes:
+        answer: what to send into the generator next; an Ended is thrown instead.
+        active: holds one of the places for jobs that may keep points in memory.
+        needed: (experiments) some run waits for it.
+        tries: failures of the present request.
+        answers_then: the gate's answers when the present request was first sent.
+    """
+
+    number: int
+    key: Key
+    job: Generator[Wish, Any, JobResult]
+    answer: Any = None
+    active: bool = False
+    needed: bool = False
+    ask: Ask | None = None
+    tries: int = 0
+    answers_then: int = 0
+    until: float | None = None
+    why: str = ""
+    bound: Bound | None = None
+    done: bool = False
+    waits_for: Key | None = None
+    waiters: list[_Slot] = field(default_factory=list)
 
 
 class Engine:
-    """Multiplexes jobs over one remote. See `effects` for the loop that drives it.
+    """Multiplexes jobs over one remote.
 
     Args:
         settings: how to replay.
         jobs: what to bring to the remote.
         rng: uniform random numbers in [0, 1), for jitter and attempt names.
+        verdicts: what outcomes mean; `verdict.judge` unless a test wants to know what happens without it.
+
+    Attributes:
+        results: grows as jobs end.
+        progress: grows as records are settled.
     """
 
-    def __init__(self, settings: ReplaySettings, jobs: Sequence[Job], rng: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: ReplaySettings, jobs: Sequence[Job], rng: Callable[[], float], verdicts: Judge = judge
+    ) -> None:
+        assert settings.connections >= 1, "nothing can be sent without a connection"
+        self.settings = settings
         self.results = Results()
         self.progress = Progress()
+        self._desk = Desk(settings, rng, self.progress)
+        self._gate = Gate(rng, settings.patience_s)
+        self._judge = verdicts
+        self._slots: list[_Slot] = []
+        self._by_key: dict[Key, _Slot] = {}
+        self._backlog: deque[_Slot] = deque()
+        self._asking: deque[_Slot] = deque()
+        self._open: set[int] = set()
+        self._performing: _Slot | None = None
+        self._begun = False
+        self._left = 0
+        self._sleeping: list[tuple[float, int]] = []
+        self._most_active = 2 * settings.connections + 1
+        self._active = 0
+        for job in jobs:
+            if (job.kind, job.id) not in self._by_key:
+                self._spawn(job.kind, job.id, needed=False)
+
+    # --- the shell's side ---
 
     def next(self, now: float) -> Step:
         """What to do at `now` (seconds of a clock that never goes back)."""
-        raise NotImplementedError
+        assert self._performing is None, "the answer to the last Perform is missing"
+        if not self._begun:
+            self._begun = True
+            self._desk.started = now
+        assert now >= self._desk.now or self._desk.now == self._desk.started, "the clock went back"
+        self._desk.now = now
+        reason = self._gate.give_up(now)
+        if reason:
+            self.stop(reason)
+        self._wake(now)
+        while True:
+            slot = self._runnable()
+            if slot is not None:
+                step = self._resume(slot)
+                if step is not None:
+                    return step
+                continue
+            start = self._start(now)
+            if start is not None:
+                return start
+            if not self._left and not self._open:
+                return Done()
+            if not self._break_circle():
+                return self._idle()
 
     def feed(self, job: int, answer: Any, now: float) -> None:
         """Tell what came of the `Perform` or `Start` of a job."""
-        raise NotImplementedError
+        self._desk.now = max(now, self._desk.now)
+        if self._performing is not None:
+            slot = self._performing
+            assert slot.number == job, "an answer for another job"
+            self._performing = None
+            self._ready(slot, answer)
+            return
+        assert job in self._open, "an answer that nobody asked for"
+        self._open.discard(job)
+        self._hear(job, answer)
+
+    def stop(self, reason: str) -> None:
+        """End every job as soon as its open request is answered; what is left stays owed."""
+        if self.results.stopped:
+            return
+        self.results.stopped = reason
+        for slot in self._slots:
+            if slot.done or slot.number in self._open or slot is self._performing:
+                continue
+            self._release(slot)
+            if slot in self._asking:
+                self._asking.remove(slot)
+            slot.ask, slot.until, slot.waits_for = None, None, None
+            slot.answer = Ended(Ending.OWED, reason)
+            if slot not in self._backlog:
+                self._backlog.append(slot)
+
+    # --- jobs ---
+
+    def _spawn(self, kind: str, job_id: str, *, needed: bool) -> _Slot:
+        make: dict[str, Callable[[], Generator[Wish, Any, JobResult]]] = {
+            "run": lambda: run_job(self._desk, job_id),
+            "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
+            "remote": lambda: remote_job(self._desk),
+        }
+        slot = _Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
+        self._slots.append(slot)
+        self._by_key[slot.key] = slot
+        self._left += 1
+        self._backlog.append(slot)
+        return slot
+
+    def _ready(self, slot: _Slot, answer: Any) -> None:
+        """The slot can go on. One that is at work goes first: it holds memory that others wait for."""
+        slot.answer = answer
+        if slot.active:
+            self._backlog.appendleft(slot)
+        else:
+            self._backlog.append(slot)
+
+    def _runnable(self) -> _Slot | None:
+        """The next job that can go on, within the number of jobs that may be at work."""
+        for _ in range(len(self._backlog)):
+            slot = self._backlog.popleft()
+            if slot.active or isinstance(slot.answer, Ended):
+                return slot
+            if self._active < self._most_active or slot.key[0] != "run":
+                slot.active = True
+                self._active += 1
+                return slot
+            self._backlog.appendleft(slot)
+            return None
+        return None
+
+    def _release(self, slot: _Slot) -> None:
+        if slot.active:
+            slot.active = False
+            self._active -= 1
+
+    def _resume(self, slot: _Slot) -> Step | None:
+        """Let a job take its next step; a step of the shell's comes back, None when it was the engine's own."""
+        answer, slot.answer = slot.answer, None
+        try:
+            wish = slot.job.throw(answer) if isinstance(answer, Ended) else slot.job.send(answer)
+        except StopIteration as stop:
+            self._finish(slot, stop.value)
+            return None
+        except Ended as ended:  # thrown into a job that had not begun
+            self._finish(slot, JobResult(*slot.key, ended.ending, ended.reason))
+            return None
+        return self._grant(slot, wish)
+
+    def _grant(self, slot: _Slot, wish: Wish) -> Step | None:
+        if self.results.stopped and isinstance(wish, Ask | Wait | Need | AllRuns | Turn):
+            self._ready(slot, Ended(Ending.OWED, self.results.stopped))
+            return None
+        match wish:
+            case Save() | Load() | ReadRun() | ReadExperiment() | ReadPoints():
+                self._performing = slot
+                return Perform(slot.number, wish)
+            case Ask():
+                slot.ask, slot.tries, slot.answers_then = wish, 0, self._gate.answers
+                self._asking.append(slot)
+            case Wait(until, why):
+                self._release(slot)
+                slot.until, slot.why = until, why
+                heappush(self._sleeping, (until, slot.number))
+            case Turn():
+                self._release(slot)
+                self._ready(slot, None)
+            case Bound():
+                slot.bound = wish
+                self._tell(slot)
+                self._ready(slot, None)
+            case Need(kind, job_id):
+                self._need(slot, (kind, job_id))
+            case AllRuns(experiment_id):
+                self._all_runs(slot, experiment_id)
+        return None
+
+    def _finish(self, slot: _Slot, result: JobResult) -> None:
+        slot.done = True
+        self._left -= 1
+        self._release(slot)
+        if slot.key[0] != "remote":
+            asked_for = JobResult(slot.key[0], slot.key[1], *_rest(result))
+            self.results.put(asked_for)
+            self.progress.jobs_done = len(self.results.by_job)
+        self._tell(slot)
+
+    # --- jobs that need each other ---
+
+    def _need(self, slot: _Slot, key: Key) -> None:
+        other = self._by_key.get(key)
+        if other is None and key[0] == "run":
+            self._ready(slot, None)
+            return
+        if other is None or (other.done and other.bound is None and key[0] == "experiment"):
+            other = self._spawn(*key, needed=True)
+        if other.bound is not None or other.done:
+            self._ready(slot, other.bound)
+            return
+        if key[0] == "experiment" and not other.needed:
+            other = self._needed_after_all(other)
+        self._release(slot)
+        slot.waits_for = key
+        other.waiters.append(slot)
+
+    def _needed_after_all(self, other: _Slot) -> _Slot:
+        """An experiment that was asked for on its own turns out to be needed: its job must bind it."""
+        if other.answer is None and not other.active and other.number not in self._open and other in self._backlog:
+            other.job = experiment_job(self._desk, other.key[1], needed=True)  # it has not begun: begin as needed
+            other.needed = True
+        return other
+
+    def _tell(self, slot: _Slot) -> None:
+        """Answer those who wait for this job to be bound, or to be over."""
+        waiting, slot.waiters = slot.waiters, []
+        for waiter in waiting:
+            waiter.waits_for = None
+            if slot.bound is None and slot.key[0] == "experiment" and not slot.needed and slot.done:
+                self._need(waiter, slot.key)  # it ended with nothing owed and without looking: ask again, as needed
+            else:
+                self._ready(waiter, slot.bound)
+        if slot.done and slot.key[0] == "run":
+            for other in self._slots:
+                if other.waits_for == ("runs of", other.key[1]):
+                    other.waits_for = None
+                    self._all_runs(other, other.key[1])
+
+    def _all_runs(self, slot: _Slot, experiment_id: str) -> None:
+        """Go on when no run is left that could still need the experiment."""
+        if any(other.key[0] == "run" and not other.done for other in self._slots):
+            self._release(slot)
+            slot.waits_for = ("runs of", experiment_id)
+        else:
+            self._ready(slot, None)
+
+    def _break_circle(self) -> bool:
+        """Runs that are each other's parents would wait for ever: let one of them go on without."""
+        if self._open or self._asking or self._sleeping:
+            return False
+        for slot in self._slots:
+            if not slot.done and slot.waits_for is not None and slot.waits_for[0] == "run":
+                self._by_key[slot.waits_for].waiters.remove(slot)
+                slot.waits_for = None
+                self._ready(slot, None)
+                return True
+        raise AssertionError("jobs are left and nothing can happen")
+
+    # --- requests ---
+
+    def _start(self, now: float) -> Start | None:
+        if not self._asking or len(self._open) >= self.settings.connections or now < self._gate.ready_at:
+            return None
+        if self._gate.probing:
+            if self._open:
+                return None
+            self._open.add(PROBE_JOB)
+            self.progress.requests += 1
+            return Start(PROBE_JOB, Send(PROBE))
+        slot = self._asking.popleft()
+        assert slot.ask is not None, "it stands in line with a request"
+        self._open.add(slot.number)
+        self.progress.requests += 1
+        self.progress.bytes_sent += len(slot.ask.request.body or b"")
+        return Start(slot.number, Send(slot.ask.request))
+
+    def _hear(self, job: int, outcome: Outcome) -> None:
+        now = self._desk.now
+        if job == PROBE_JOB:
+            self._note(self._judge(outcome), now)
+            return
+        slot = self._slots[job]
+        ask = slot.ask
+        assert ask is not None, "it was asked"
+        judged = self._understand(ask, outcome)
+        self._note(judged, now)
+        if judged.verdict is Verdict.MISROUTED and not ask.optional:
+            slot.ask = None
+            self._ready(slot, judged)
+            self.stop(f"this does not look like an MLflow server: {judged.words}")
+            return
+        again = TRANSIENT if ask.safe else NOT_EXECUTED if ask.repeat else frozenset()
+        if judged.verdict in again:
+            self._again(slot, judged)
+            return
+        slot.ask = None
+        self._ready(slot, judged)
+
+    def _understand(self, ask: Ask, outcome: Outcome) -> Judged:
+        """The verdict, with the shape of the answer looked at."""
+        judged = self._judge(outcome)
+        if ask.text and isinstance(outcome, Reply) and judged.status and 200 <= judged.status <= 299:  # noqa: PLR2004
+            return Judged(Verdict.OK, {}, outcome.text, judged.status)
+        if judged.verdict is Verdict.OK:
+            found: Any = judged.body
+            for name in ask.expects:
+                found = found.get(name) if isinstance(found, dict) else None
+            if ask.expects and not found:
+                return Judged(Verdict.UNKNOWN, {}, f"an answer without {'.'.join(ask.expects)}", judged.status)
+        return judged
+
+    def _again(self, slot: _Slot, judged: Judged) -> None:
+        """The same request once more, unless it alone fails while the remote answers others."""
+        slot.tries += 1
+        stopped = self.results.stopped
+        if stopped or (slot.tries >= STUCK and self._gate.answers > slot.answers_then):
+            slot.ask = None
+            self._ready(slot, Ended(Ending.OWED, stopped or f"the remote does not answer this: {judged.words}"))
+        else:
+            self._asking.appendleft(slot)
+
+    def _note(self, judged: Judged, now: float) -> None:
+        self._gate.note(judged, now)
+        self.progress.away_since = self._gate.away_since
+        self.progress.trouble = self._gate.trouble
+
+    # --- time ---
+
+    def _wake(self, now: float) -> None:
+        while self._sleeping and (self._sleeping[0][0] <= now or self._up(self._sleeping[0])):
+            alarm = heappop(self._sleeping)
+            if not self._up(alarm):
+                slot = self._slots[alarm[1]]
+                slot.until = None
+                self._ready(slot, None)
+
+    def _up(self, alarm: tuple[float, int]) -> bool:
+        """Whether that job is not asleep any more: it was ended by `stop`."""
+        slot = self._slots[alarm[1]]
+        return slot.done or slot.until != alarm[0]
+
+    def _idle(self) -> Idle:
+        times = [(until, self._slots[number].why) for until, number in self._sleeping[:1]]
+        if self._asking and len(self._open) < self.settings.connections:
+            times.append((self._gate.ready_at, f"the remote is away: {self._gate.trouble}"))
+            gives_up = self._gate.gives_up_at()
+            if gives_up is not None:
+                times.append((gives_up, f"the remote is away: {self._gate.trouble}"))
+        if not times:
+            assert self._open, "idle with nothing to wait for"
+            return Idle(None, "")
+        until, why = min(times)
+        return Idle(max(until, self._desk.now), why)
+
+
+def _rest(result: JobResult) -> tuple[Ending, str, str, int, int, int]:
+    return (result.ending, result.reason, result.remote_id, result.conflicts, result.rejected, result.parked)

@@ -103,8 +103,18 @@ class Results:
     """Every job that has ended, in the order of ending.
 
     Attributes:
+        by_job: (kind, id) -> how it ended.
         stopped: why the whole replay was given up ("" when it was not): remote away, wrong server, credentials.
     """
 
-    jobs: list[JobResult] = field(default_factory=list)
+    by_job: dict[tuple[str, str], JobResult] = field(default_factory=dict)
     stopped: str = ""
+
+    @property
+    def jobs(self) -> list[JobResult]:
+        """All of them."""
+        return list(self.by_job.values())
+
+    def put(self, result: JobResult) -> None:
+        """Note how a job ended; a job that had to begin again counts once."""
+        self.by_job[result.kind, result.id] = result

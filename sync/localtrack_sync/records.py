@@ -46,6 +46,7 @@ class ExperimentBinding:
     Attributes:
         remote_id: experiment id on the remote.
         created: made by localtrack (it carries our uid tag), so it may be renamed and deleted by us.
+        virgin: made by this very delivery state, answered: no earlier one can have left runs in it.
     """
 
     TABLE: ClassVar[str] = "experiment_binding"
@@ -55,6 +56,7 @@ class ExperimentBinding:
     scope_id: str
     remote_id: str
     created: bool = False
+    virgin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,10 @@ class RunBinding:
         remote_id: run id on the remote, "" while creating.
         experiment_remote_id: experiment of the run on the remote.
         attempts: creates sent so far.
+        nonce: random name of this delivery state's creates of the run; part of the tag localtrack.att.
         artifact_uri: artifact root on the remote.
         fresh: the remote run was made by a create of this very state, so what this state never sent is not there.
+        bound_wall_s: when it was bound; a read may not show the run for a settle time.
         sweep_wall_s: search for a second run with our uid in the first pass after this time; 0: no need.
     """
 
@@ -80,8 +84,10 @@ class RunBinding:
     remote_id: str = ""
     experiment_remote_id: str = ""
     attempts: int = 0
+    nonce: str = ""
     artifact_uri: str = ""
     fresh: bool = False
+    bound_wall_s: float = 0.0
     sweep_wall_s: float = 0.0
 
 
@@ -145,8 +151,8 @@ class Cell:
 
     Attributes:
         base: what the remote held when we last knew, None for nothing.
-        poss: what else it may hold because of us ("=value", or "-" for nothing): writes that are not settled yet.
-        unsettled: a write's outcome was unknown; it may still be executed.
+        poss: older contents of ours ("=value", or "-" for nothing) that a late read may still show.
+        unsettled: "=value" or "-": a write that was sent and not answered; it may still be executed. "" for none.
         pinned: somebody else wrote here; hands off.
         wrote_wall_s: when we last wrote.
     """
@@ -159,7 +165,7 @@ class Cell:
     key: str
     base: str | None
     poss: tuple[str, ...] = ()
-    unsettled: bool = False
+    unsettled: str = ""
     pinned: bool = False
     wrote_wall_s: float = 0.0
 

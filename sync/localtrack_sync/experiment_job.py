@@ -1,0 +1,303 @@
+"""The job of one experiment: bind it by name, bring its name, tags and life. Pure.
+
+The name is the identity: a remote has one experiment of a name, deleted ones included, so a lost reply needs no settle time
+here. An experiment that others made is shared: it is filled, but never renamed or deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from localtrack.catalog.desired import DesiredExperiment
+from localtrack_sync.cells import is_settled, spelled
+from localtrack_sync.effects import ReadExperiment, Request
+from localtrack_sync.jobs import Ending, JobResult
+from localtrack_sync.ledger import Ledger
+from localtrack_sync.records import Cell, Conflict, ExperimentBinding, Parked, Rejected
+from localtrack_sync.request import UID_TAG, create_experiment, get, on_experiment
+from localtrack_sync.run_job import result_of
+from localtrack_sync.run_pass import DELETED, is_reserved
+from localtrack_sync.snapshot import RemoteExperiment, experiment_of
+from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Part, Wait, read
+from localtrack_sync.verdict import Judged, Verdict
+
+NAME = "@name"
+#: Tries at a create or at one register in one pass.
+TRIES = 8
+
+
+class ExperimentPass:
+    """What the parts of an experiment's job share."""
+
+    def __init__(self, desk: Desk, ledger: Ledger, desired: DesiredExperiment) -> None:
+        self.desk = desk
+        self.ledger = ledger
+        self.desired = desired
+
+    @property
+    def binding(self) -> ExperimentBinding:
+        """The binding, once bound."""
+        assert self.ledger.experiment is not None, "used before it was bound"
+        return self.ledger.experiment
+
+    def tags(self) -> dict[str, str | None]:
+        """Tags as the remote should hold them; None: to be absent."""
+        limits = self.desk.limits
+        wanted: dict[str, str | None] = dict.fromkeys(self.desired.dropped_tags)
+        wanted.update({k: v[: limits.experiment_tag_value] for k, v in self.desired.tags.items()})
+        return {k: v for k, v in wanted.items() if not is_reserved(k) and k not in limits.skip_tags}
+
+    def cell(self, key: str, base: str | None) -> Cell:
+        """A cell that nothing is known of but what it holds."""
+        return Cell("experiment", self.desired.experiment_id, key, base, wrote_wall_s=self.desk.wall_s)
+
+    def owed(self) -> list[str]:
+        """Keys of registers and tags that are not as wanted."""
+        if self.ledger.experiment is None:
+            return [NAME]
+        wanted: dict[str, str | None] = {**self.tags(), NAME: self.desired.name}
+        wanted[DELETED] = "1" if self.desired.deleted else "0"
+        return [k for k, v in wanted.items() if not self._ended(k, v)]
+
+    def _ended(self, key: str, want: str | None) -> bool:
+        cell, rejected = self.ledger.cells.get(key), self.ledger.rejected.get(("tag", key))
+        if rejected is not None and rejected.value == (want or ""):
+            return True
+        return cell is not None and (cell.pinned or is_settled(cell, want))
+
+
+def experiment_job(desk: Desk, experiment_id: str, *, needed: bool) -> Part[JobResult]:
+    """Bring one experiment to the remote.
+
+    Args:
+        desk: shared.
+        experiment_id: local id.
+        needed: a run waits for it, so it must be bound and live even when nothing of its own is owed.
+    """
+    ledger = Ledger("experiment", experiment_id)
+    yield from ledger.load()
+    try:
+        desired: DesiredExperiment | None = yield ReadExperiment(experiment_id)
+        if desired is None:
+            raise Ended(Ending.OWED, "this store has no such experiment")
+        p = ExperimentPass(desk, ledger, desired)
+        if not needed and not p.owed() and not ledger.parked:
+            return result_of(ledger, Ending.DELIVERED, "")
+        yield Need("remote", "")
+        yield from _deliver(p, needed=needed)
+    except Ended as end:
+        yield Bound("", reason=end.reason, ending=end.ending)
+        return result_of(ledger, end.ending, end.reason)
+    return result_of(ledger, Ending.DELIVERED, "")
+
+
+def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
+    remote = yield from _bind(p)
+    if remote is None:
+        remote = yield from _look(p)
+    if remote.deleted and not _ours_deleted(p):
+        yield from _park(p, "deleted on the remote by somebody else; it stays deleted")
+    old = p.ledger.parked.get(("experiment", ""))
+    yield from p.ledger.save(drops=(old,) if old is not None else ())
+    if remote.deleted:
+        if not needed and p.desired.deleted:
+            yield from p.ledger.save(p.cell(DELETED, "1"))
+            return
+        yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
+        remote = yield from _look(p)
+    elif DELETED not in p.ledger.cells:
+        yield from p.ledger.save(p.cell(DELETED, "0"))
+    yield Bound(p.binding.remote_id, virgin=p.binding.virgin)
+    yield from _name(p, remote)
+    for key, want in sorted(p.tags().items()):
+        yield from _tag(p, key, want, remote)
+    if p.desired.deleted:
+        yield AllRuns(p.desired.experiment_id)
+        yield from _delete(p)
+    else:
+        yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
+
+
+# --- binding ---
+
+
+def _bind(p: ExperimentPass) -> Part[RemoteExperiment | None]:
+    """Adopt the experiment of this name, or create it. None: it was bound before."""
+    if p.ledger.experiment is not None:
+        return None
+    virgin = True
+    for attempt in range(TRIES):
+        if attempt:
+            yield Wait(p.desk.now + min(2.0**attempt, p.desk.settle_s / 4), "the experiment is not visible yet")
+        found = yield from _by_name(p, p.desired.name)
+        if found is None:
+            found = yield from _by_old_name(p)
+        if found is not None:
+            yield from _adopt(p, found)
+            return found
+        judged: Judged = yield Ask(_create_request(p), repeat=True, expects=("experiment_id",))
+        if judged.verdict is Verdict.OK:
+            return (yield from _created(p, str(judged.body["experiment_id"]), virgin=virgin))
+        virgin = False
+        if judged.verdict not in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS):
+            yield from _park(p, f"the experiment cannot be created: {judged.words}")
+    raise Ended(Ending.OWED, "no create of the experiment was answered")
+
+
+def _create_request(p: ExperimentPass) -> Request:
+    tags = {UID_TAG: p.desired.experiment_id, **{k: v for k, v in p.tags().items() if v is not None}}
+    location = p.desired.artifact_location or ""
+    remote_place = "://" in location and not location.startswith("file:")  # a path here means nothing over there
+    return create_experiment(p.desired.name, location if remote_place else None, tags)
+
+
+def _created(p: ExperimentPass, remote_id: str, *, virgin: bool) -> Part[RemoteExperiment]:
+    tags = {k: v for k, v in p.tags().items() if v is not None}
+    cells = [p.cell(k, v) for k, v in p.tags().items()]
+    cells += [p.cell(NAME, p.desired.name), p.cell(DELETED, "0")]
+    binding = ExperimentBinding("experiment", p.desired.experiment_id, remote_id, created=True, virgin=virgin)
+    yield from p.ledger.save(binding, *cells)
+    p.desk.progress.experiments_created += 1
+    return RemoteExperiment(remote_id, p.desired.name, deleted=False, tags=tags)
+
+
+def _adopt(p: ExperimentPass, found: RemoteExperiment) -> Part[None]:
+    mine = found.tags.get(UID_TAG) == p.desired.experiment_id
+    cells = [p.cell(DELETED, "1")] if found.deleted and mine else []
+    yield from p.ledger.save(
+        ExperimentBinding("experiment", p.desired.experiment_id, found.experiment_id, created=mine), *cells
+    )
+
+
+def _by_name(p: ExperimentPass, name: str) -> Part[RemoteExperiment | None]:
+    judged = yield from read(get("experiments/get-by-name", experiment_name=name), "experiment", "experiment_id")
+    if judged.verdict is Verdict.GONE:
+        return None
+    if judged.verdict is not Verdict.OK:
+        yield from _park(p, judged.words)
+    return experiment_of(judged.body["experiment"])
+
+
+def _by_old_name(p: ExperimentPass) -> Part[RemoteExperiment | None]:
+    """An experiment that we made, before it was renamed here (the delivery state was lost since)."""
+    for name in p.desired.names_ever:
+        if name != p.desired.name:
+            found = yield from _by_name(p, name)
+            if found is not None and found.tags.get(UID_TAG) == p.desired.experiment_id:
+                return found
+    return None
+
+
+def _look(p: ExperimentPass) -> Part[RemoteExperiment]:
+    request = get("experiments/get", experiment_id=p.binding.remote_id)
+    judged = yield from read(request, "experiment", "experiment_id")
+    if judged.verdict is Verdict.GONE:
+        yield from _park(p, f"not on the remote any more: {judged.words}")
+    if judged.verdict is not Verdict.OK:
+        yield from _park(p, judged.words)
+    return experiment_of(judged.body["experiment"])
+
+
+def _ours_deleted(p: ExperimentPass) -> bool:
+    cell = p.ledger.cells.get(DELETED)
+    return cell is not None and "=1" in (spelled(cell.base), cell.unsettled, *cell.poss)
+
+
+def _park(p: ExperimentPass, reason: str) -> Part[None]:
+    old = p.ledger.parked.get(("experiment", ""))
+    since = old.since_wall_s if old is not None else p.desk.wall_s
+    yield from p.ledger.save(Parked("experiment", p.desired.experiment_id, "experiment", "", "", reason, since))
+    raise Ended(Ending.PARKED, reason)
+
+
+# --- name, tags, life ---
+
+
+def _name(p: ExperimentPass, remote: RemoteExperiment) -> Part[None]:
+    want, cell = p.desired.name, p.ledger.cells.get(NAME)
+    if is_settled(cell, want) or (cell is not None and cell.pinned):
+        return
+    ours = p.binding.created and (
+        remote.name in p.desired.names_ever or (cell is not None and remote.name == cell.base)
+    )
+    if remote.name != want and not ours:
+        yield from _pin(p, NAME, "name", want, remote.name)
+        return
+    request = on_experiment("update", p.binding.remote_id, new_name=want)
+    yield from _register(p, NAME, want, request, lambda r: r.name)
+
+
+def _tag(p: ExperimentPass, key: str, want: str | None, remote: RemoteExperiment) -> Part[None]:
+    cell, shown = p.ledger.cells.get(key), remote.tags.get(key)
+    shown = None if shown is None else shown[: p.desk.limits.experiment_tag_value]
+    if is_settled(cell, want) or (cell is not None and cell.pinned):
+        return
+    known = {spelled(v) for v in p.desired.ever.get(key, ())} | {spelled(None)}
+    if cell is not None:
+        known = {spelled(cell.base), cell.unsettled, *cell.poss}
+    if shown != want and spelled(shown) not in known:
+        yield from _pin(p, key, "tag", want, shown)
+        return
+    if want is None:
+        request = on_experiment("delete-experiment-tag", p.binding.remote_id, key=key)
+    else:
+        request = on_experiment("set-experiment-tag", p.binding.remote_id, key=key, value=want)
+    yield from _register(p, key, want, request, lambda r: r.tags.get(key))
+
+
+def _pin(p: ExperimentPass, key: str, kind: str, want: str | None, shown: str | None) -> Part[None]:
+    conflict = Conflict("experiment", p.desired.experiment_id, kind, key, want, shown, since_wall_s=p.desk.wall_s)
+    yield from p.ledger.save(replace(p.cell(key, shown), pinned=True), conflict)
+
+
+def _delete(p: ExperimentPass) -> Part[None]:
+    if not p.binding.created:
+        words = "made by others on the remote: its runs are deleted, the experiment is left"
+        cell = p.ledger.cells.get(DELETED)
+        if cell is None or not cell.pinned:
+            yield from _pin(p, DELETED, "lifecycle", "deleted", words)
+        return
+    yield from _register(p, DELETED, "1", on_experiment("delete", p.binding.remote_id), _life)
+
+
+def _life(remote: RemoteExperiment) -> str:
+    return "1" if remote.deleted else "0"
+
+
+def _register(
+    p: ExperimentPass,
+    key: str,
+    want: str | None,
+    request: Request,
+    shown: Callable[[RemoteExperiment], str | None],
+) -> Part[None]:
+    """Bring one cell to `want`: saved, sent, read back until it is known."""
+    ledger = p.ledger
+    for _ in range(TRIES):
+        cell = ledger.cells.get(key)
+        if is_settled(cell, want):
+            return
+        if cell is not None and cell.unsettled not in ("", spelled(want)):
+            until = ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
+            if p.desk.now < until:
+                yield Wait(until, "an older change of the experiment may still be executed")
+        before = cell if cell is not None else p.cell(key, None)
+        pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
+        yield from ledger.save(pending)
+        judged: Judged = yield Ask(request, repeat=True)
+        if judged.verdict in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS, Verdict.GONE):
+            ledger.unknown[key] = p.desk.now
+            remote = yield from _look(p)
+            if shown(remote) == want:
+                yield from ledger.save(replace(pending, base=want, unsettled=""))
+                return
+            if judged.verdict is Verdict.UNKNOWN:
+                continue
+        if judged.verdict is Verdict.OK:
+            yield from ledger.save(replace(pending, base=want, unsettled=""))
+            return
+        rejected = Rejected("experiment", p.desired.experiment_id, "tag", key, want or "", judged.words, p.desk.wall_s)
+        yield from ledger.save(before, rejected)
+        return
+    raise Ended(Ending.OWED, f"no answer to {request.path.rpartition('/')[2]} of the experiment")

@@ -1,0 +1,116 @@
+"""Sending records of one kind in batches, so that one bad record never holds up the others. Pure.
+
+A refused batch is taken apart: by the index in the server's message ("metrics[3].name"), else by halves, until the record
+that is meant stands alone; it is listed as rejected with the server's words. A batch whose outcome stays unknown although
+the remote answers otherwise is taken apart the same way; what is left is parked, because nobody has refused it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from localtrack_sync.effects import Request
+from localtrack_sync.jobs import Ending
+from localtrack_sync.steps import Ask, Desk, Ended, Gone, Inactive, Part
+from localtrack_sync.verdict import Judged, Verdict
+
+P = TypeVar("P")
+#: Unknown outcomes of one batch, each followed by a read-back that works, before it is taken apart.
+TRIES = 3
+INDEX = re.compile(r"\b(?:metrics|params|tags)\[(\d+)\]")
+
+
+class Courier(Protocol[P]):
+    """What a kind of record knows about itself; P is a parcel: what goes into one request."""
+
+    def request(self, parcel: P) -> Request:
+        """The request that delivers a parcel."""
+
+    def size(self, parcel: P) -> int:
+        """Records in it."""
+
+    def pick(self, parcel: P, indexes: Sequence[int]) -> P:
+        """The parcel with only the records at these indexes, in this order."""
+
+    def delivered(self, parcel: P) -> Part[None]:
+        """All of it is on the remote."""
+
+    def recheck(self, parcel: P, since: float, judged: Judged) -> Part[P]:
+        """Read back what became of a parcel whose outcome has been unknown since then; what may be sent again."""
+
+    def reject(self, parcel: P, words: str) -> Part[None]:
+        """The remote refuses this one record."""
+
+    def park(self, parcel: P, words: str) -> Part[None]:
+        """This one record cannot be delivered now."""
+
+
+class Line(Generic[P]):
+    """Parcels in line, each with the number of tries that ended unknown."""
+
+    def __init__(self, desk: Desk, courier: Courier[P], parcels: Sequence[P]) -> None:
+        self.desk = desk
+        self.courier = courier
+        self.stack = [(parcel, 0) for parcel in reversed(parcels)]
+
+    def run(self) -> Part[None]:
+        """Deliver, reject or park every record in line.
+
+        Raises:
+            Gone, Inactive: the run is not there, or deleted.
+            Ended: the credentials may not write.
+        """
+        while self.stack:
+            parcel, tries = self.stack.pop()
+            if self.courier.size(parcel):
+                yield from self._send(parcel, tries)
+
+    def _send(self, parcel: P, tries: int) -> Part[None]:
+        courier = self.courier
+        judged: Judged = yield Ask(courier.request(parcel), repeat=True)
+        match judged.verdict:
+            case Verdict.OK:
+                yield from courier.delivered(parcel)
+            case Verdict.GONE:
+                raise Gone(judged.words)
+            case Verdict.INACTIVE:
+                raise Inactive(judged.words)
+            case Verdict.FORBIDDEN:
+                raise Ended(Ending.PARKED, judged.words)
+            case Verdict.REFUSED | Verdict.TOO_LARGE:
+                yield from self._refused(parcel, judged)
+            case _:
+                yield from self._unknown(parcel, tries + 1, judged)
+
+    def _refused(self, parcel: P, judged: Judged) -> Part[None]:
+        size = self.courier.size(parcel)
+        if size == 1:
+            yield from self.courier.reject(parcel, judged.words)
+            return
+        named = INDEX.search(judged.words) if judged.verdict is Verdict.REFUSED else None
+        if named is not None and int(named[1]) < size:
+            index = int(named[1])
+            yield from self.courier.reject(self.courier.pick(parcel, [index]), judged.words)
+            self.stack.append((self.courier.pick(parcel, [i for i in range(size) if i != index]), 0))
+        else:
+            self._halve(parcel)
+
+    def _unknown(self, parcel: P, tries: int, judged: Judged) -> Part[None]:
+        rest = yield from self.courier.recheck(parcel, self.desk.now, judged)
+        size = self.courier.size(rest)
+        if size == 0:
+            return
+        if tries < TRIES:
+            self.stack.append((rest, tries))
+        elif size > 1:
+            self._halve(rest)
+        else:
+            yield from self.courier.park(rest, judged.words)
+
+    def _halve(self, parcel: P) -> None:
+        size = self.courier.size(parcel)
+        middle = size // 2
+        self.stack.append((self.courier.pick(parcel, range(middle, size)), 0))
+        self.stack.append((self.courier.pick(parcel, range(middle)), 0))

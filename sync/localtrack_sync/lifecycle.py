@@ -1,0 +1,137 @@
+"""Status, end time and life of a run on the remote. Pure.
+
+They are barriers: a terminal status goes out when everything that is known of the run has been delivered, a deletion after
+that. A run that somebody else deleted on the remote is never revived; one that we deleted is restored for late data, and
+deleted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from localtrack_sync.cells import after_write, before_write, is_quiet, is_settled, spelled
+from localtrack_sync.effects import Request
+from localtrack_sync.jobs import Ending
+from localtrack_sync.records import Cell, Rejected
+from localtrack_sync.request import on_run, update_run
+from localtrack_sync.run_pass import DELETED, STATUS, RunPass, status_text
+from localtrack_sync.snapshot import RemoteRun
+from localtrack_sync.steps import Ask, Ended, Gone, Inactive, Part, Wait
+from localtrack_sync.verdict import Judged, Verdict
+
+#: Tries at one register in one pass; each is an unknown outcome with a read-back.
+TRIES = 8
+#: Times that the remote may call a run inactive while showing it as active, before the run is parked.
+INACTIVES = 4
+
+
+def open_run(p: RunPass) -> Part[None]:
+    """Make sure that the run can be written to: it is live, or we deleted it and restore it now.
+
+    Raises:
+        Ended: somebody else deleted it.
+    """
+    cell = p.ledger.cells.get(DELETED)
+    clean = is_settled(cell, "0") and p.ledger.whole_parked() is None
+    if (p.new or clean) and not p.must_look:
+        return
+    remote = yield from p.look()
+    p.must_look = False
+    if remote.deleted:
+        mine = cell is not None and "=1" in (spelled(cell.base), cell.unsettled, *cell.poss)
+        wanted = p.desired.deleted and cell is None  # a lost delivery state of ours may have deleted it
+        if not mine and not wanted:
+            yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
+        if cell is None:
+            yield from p.ledger.save(replace(p.blank(DELETED), base="1"))
+        if p.data_owed() or p.status_owed():
+            yield from _register(p, DELETED, "0", on_run("restore", p.remote_id), shown_life)
+    elif cell is None:
+        yield from p.ledger.save(replace(p.blank(DELETED), base="0"))
+    yield from p.unpark_whole()
+
+
+def deliver_status(p: RunPass) -> Part[None]:
+    """Send status and end time."""
+    if not p.status_owed():
+        return
+    desired = p.desired
+    fields: dict[str, str | int] = {"status": desired.status}
+    if desired.end_time is not None:
+        fields["end_time"] = desired.end_time
+
+    def shown(remote: RemoteRun) -> str:
+        return status_text(remote.status, None if desired.end_time is None else remote.end_time)
+
+    yield from _register(p, STATUS, p.status(), update_run(p.remote_id, **fields), shown)
+
+
+def close_run(p: RunPass) -> Part[None]:
+    """Delete the run on the remote, or see to it that it stays live."""
+    want = "1" if p.desired.deleted else "0"
+    verb = "delete" if p.desired.deleted else "restore"
+    yield from _register(p, DELETED, want, on_run(verb, p.remote_id), shown_life)
+
+
+def shown_life(remote: RemoteRun) -> str:
+    """ "1" for a deleted run."""
+    return "1" if remote.deleted else "0"
+
+
+def too_often_inactive(p: RunPass, words: str) -> Part[None]:
+    """The remote refuses writes because the run is not active: look again, but not for ever."""
+    p.must_look = True
+    p.inactive += 1
+    if p.inactive >= INACTIVES:
+        yield from p.park_whole(words)
+
+
+def _register(p: RunPass, key: str, want: str, request: Request, shown: Callable[[RemoteRun], str]) -> Part[None]:
+    """Bring one register (status, life) to `want`."""
+    ledger = p.ledger
+    for attempt in range(TRIES):
+        until = p.may_write_at(key, want)
+        if until is not None:
+            yield Wait(until, "an older change of the run may still be executed")
+        cell = ledger.cells.get(key)
+        if is_settled(cell, want):
+            return
+        cell = p.settled_cell(cell) if cell is not None else None
+        quiet = cell is not None and is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
+        if cell is None or cell.unsettled or attempt:
+            value = shown((yield from p.look()))
+            if value == want and (cell is None or quiet or spelled(want) not in cell.poss):
+                known = p.blank(key) if cell is None or quiet else cell
+                still = cell is not None and p.keep_unknown(cell, key)
+                yield from ledger.save(after_write(replace(known, base=want), want, still_unsettled=still))
+                return
+        yield from _write(p, key, want, request, cell)
+        if is_settled(ledger.cells.get(key), want) or ("status", key) in ledger.rejected:
+            return
+    raise Ended(Ending.OWED, f"no answer to {request.path.rpartition('/')[2]} of the run")
+
+
+def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None) -> Part[None]:
+    ledger = p.ledger
+    still = cell is not None and p.keep_unknown(cell, key)
+    pending = before_write(p.blank(key), cell, cell.base if cell is not None else None, want, quiet=False)
+    yield from ledger.save(pending)
+    judged: Judged = yield Ask(request, repeat=True)
+    match judged.verdict:
+        case Verdict.OK:
+            old = ledger.rejected.get(("status", key))
+            done = after_write(pending, want, still_unsettled=still)
+            yield from ledger.save(done, drops=(old,) if old is not None else ())
+        case Verdict.UNKNOWN | Verdict.MAYBE:
+            ledger.unknown[key] = p.desk.now
+        case verdict:
+            undo = () if cell is None else (cell,)
+            yield from ledger.save(*undo, drops=() if undo else (pending,))
+            if verdict is Verdict.GONE:
+                raise Gone(judged.words)
+            if verdict is Verdict.INACTIVE:
+                raise Inactive(judged.words)
+            if key != STATUS or verdict is Verdict.FORBIDDEN:
+                raise Ended(Ending.PARKED, judged.words)
+            yield from ledger.save(Rejected("run", p.desired.run_id, "status", key, want, judged.words, p.desk.wall_s))

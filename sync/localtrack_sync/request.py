@@ -1,0 +1,112 @@
+"""Requests to MLflow's REST API, as values. Pure. Paths and fields are those of MLflow 2.x and 3.x alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from localtrack_sync.effects import Request
+
+API = "/api/2.0/mlflow"
+
+UID_TAG = "localtrack.uid"
+ATTEMPT_TAG = "localtrack.att"
+RUN_NAME_TAG = "mlflow.runName"
+PARENT_TAG = "mlflow.parentRunId"
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Strict JSON: a bare NaN would make MLflow drop the rest of a request and answer 200."""
+    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def post(path: str, body: Mapping[str, Any]) -> Request:
+    """A POST below the API's root."""
+    return Request("POST", f"{API}/{path}", encode(body))
+
+
+def get(path: str, **query: str) -> Request:
+    """A GET below the API's root."""
+    return Request("GET", f"{API}/{path}", None, tuple(query.items()))
+
+
+def pairs(items: Mapping[str, str]) -> list[dict[str, str]]:
+    """A mapping as MLflow's list of key and value."""
+    return [{"key": key, "value": value} for key, value in items.items()]
+
+
+SERVER_INFO = Request("GET", "/api/3.0/mlflow/server-info")
+VERSION = Request("GET", "/version")
+#: Any JSON answer to this (also "no such experiment") shows that the API is there and lets us in.
+PROBE = get("experiments/get", experiment_id="0")
+
+
+def create_experiment(name: str, artifact_location: str | None, tags: Mapping[str, str]) -> Request:
+    """Create an experiment."""
+    body: dict[str, Any] = {"name": name, "tags": pairs(tags)}
+    if artifact_location:
+        body["artifact_location"] = artifact_location
+    return post("experiments/create", body)
+
+
+def create_run(experiment_id: str, user_id: str, name: str, start_time: int, tags: Mapping[str, str]) -> Request:
+    """Create a run; the tags carry our uid, so that it can be found again when the reply is lost."""
+    body: dict[str, Any] = {"experiment_id": experiment_id, "start_time": start_time, "tags": pairs(tags)}
+    if user_id:
+        body["user_id"] = user_id
+    if name:
+        body["run_name"] = name
+    return post("runs/create", body)
+
+
+def search_uid(experiment_id: str, uid: str, page: int, token: str = "") -> Request:
+    """Find the runs that carry a uid, deleted ones too."""
+    quoted = uid.replace("'", "")
+    body: dict[str, Any] = {
+        "experiment_ids": [experiment_id],
+        "filter": f"tags.`{UID_TAG}` = '{quoted}'",
+        "run_view_type": "ALL",
+        "max_results": page,
+    }
+    if token:
+        body["page_token"] = token
+    return post("runs/search", body)
+
+
+def get_history(run_id: str, key: str, page: int, token: str = "") -> Request:
+    """Read one page of a metric's points."""
+    query = {"run_id": run_id, "metric_key": key, "max_results": str(page)}
+    if token:
+        query["page_token"] = token
+    return get("metrics/get-history", **query)
+
+
+def log_params(run_id: str, params: Mapping[str, str]) -> Request:
+    """Params alone: one that collides rejects everything that travels with it."""
+    return post("runs/log-batch", {"run_id": run_id, "params": pairs(params)})
+
+
+def log_tags(run_id: str, tags: Mapping[str, str]) -> Request:
+    """Tags alone."""
+    return post("runs/log-batch", {"run_id": run_id, "tags": pairs(tags)})
+
+
+def update_run(run_id: str, **fields: str | int) -> Request:
+    """Change status, end_time or run_name."""
+    return post("runs/update", {"run_id": run_id, **fields})
+
+
+def on_run(verb: str, run_id: str, **fields: str) -> Request:
+    """runs/delete, runs/restore, runs/delete-tag."""
+    return post(f"runs/{verb}", {"run_id": run_id, **fields})
+
+
+def on_experiment(verb: str, experiment_id: str, **fields: str) -> Request:
+    """experiments/update, delete, restore, set-experiment-tag, delete-experiment-tag."""
+    return post(f"experiments/{verb}", {"experiment_id": experiment_id, **fields})
+
+
+def size_of(items: Iterable[tuple[str, str]]) -> int:
+    """Upper bound of the encoded size of keys and values, in bytes."""
+    return sum(len(json.dumps(key)) + len(json.dumps(value)) + len('{"key":,"value":},') for key, value in items)

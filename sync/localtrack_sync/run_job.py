@@ -1,0 +1,123 @@
+"""The job of one run: bind it, bring its data, then its status, then its life. Pure."""
+
+from __future__ import annotations
+
+from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.bind import bind, sweep
+from localtrack_sync.effects import Load, ReadRun
+from localtrack_sync.jobs import Ending, JobResult
+from localtrack_sync.ledger import Ledger
+from localtrack_sync.lifecycle import close_run, deliver_status, open_run, too_often_inactive
+from localtrack_sync.metrics import deliver_metrics
+from localtrack_sync.params import deliver_params
+from localtrack_sync.records import Record, Rejected, RunBinding
+from localtrack_sync.request import PARENT_TAG
+from localtrack_sync.run_pass import RunPass, is_reserved
+from localtrack_sync.steps import Bound, Desk, Ended, Gone, Inactive, Need, Part
+from localtrack_sync.tags import Tagger
+
+#: Rounds in one pass: each ends with a new look at the catalog, for a run that is being logged to.
+ROUNDS = 50
+
+
+def run_job(desk: Desk, run_id: str) -> Part[JobResult]:
+    """Bring one run to the remote."""
+    ledger = Ledger("run", run_id)
+    yield from ledger.load()
+    try:
+        reason = yield from _deliver(desk, ledger, run_id)
+    except Ended as end:
+        return result_of(ledger, end.ending, end.reason)
+    stuck = sorted(kind for kind, _ in ledger.parked)
+    if stuck:
+        return result_of(ledger, Ending.PARKED, f"{len(stuck)} records are parked ({', '.join(sorted(set(stuck)))})")
+    return result_of(ledger, Ending.OWED if reason else Ending.DELIVERED, reason)
+
+
+def result_of(ledger: Ledger, ending: Ending, reason: str) -> JobResult:
+    """How a job ended, with the books of its ledger."""
+    binding = ledger.run or ledger.experiment
+    remote_id = binding.remote_id if binding is not None else ""
+    counts = (len(ledger.conflicts), len(ledger.rejected), len(ledger.parked))
+    return JobResult(ledger.scope, ledger.scope_id, ending, reason, remote_id, *counts)
+
+
+def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
+    """Deliver everything; why something is left, "" when nothing is."""
+    desired: DesiredRun | None = yield ReadRun(run_id)
+    if desired is None:
+        raise Ended(Ending.OWED, "this store has no such run")
+    p = RunPass(desk, ledger, desired)
+    parent = desired.tags.get(PARENT_TAG, "")
+    if parent:
+        p.parent = yield from _bound_parent(parent)
+    if p.nothing_owed():
+        yield Bound(p.remote_id)
+        return ""
+    yield Need("remote", "")
+    experiment: Bound | None = yield Need("experiment", desired.experiment_id)
+    if experiment is None:
+        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
+    if not experiment.remote_id:
+        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    if parent and p.parent is None:
+        p.parent = yield from _delivered_parent(parent)
+    yield from bind(p, experiment)
+    yield Bound(p.remote_id)
+    try:
+        yield from _rounds(p)
+        yield from sweep(p)
+    except Gone as gone:
+        if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
+            raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
+        yield from p.park_whole(f"not on the remote any more: {gone}")
+    return "waits for its parent run" if parent and p.parent is None else ""
+
+
+def _bound_parent(parent: str) -> Part[str | None]:
+    """Remote id of a parent run that was delivered earlier."""
+    records: tuple[Record, ...] = yield Load("run", parent)
+    for record in records:
+        if isinstance(record, RunBinding) and record.state == "bound":
+            return record.remote_id
+    return None
+
+
+def _delivered_parent(parent: str) -> Part[str | None]:
+    """Remote id of a parent run that is being delivered now; an id that is not ours is the remote's own."""
+    known: DesiredRun | None = yield ReadRun(parent)
+    if known is None:
+        return parent
+    bound: Bound | None = yield Need("run", parent)
+    return bound.remote_id if bound is not None and bound.remote_id else None
+
+
+def _rounds(p: RunPass) -> Part[None]:
+    for _ in range(ROUNDS):
+        try:
+            yield from open_run(p)
+            yield from _refuse_reserved(p)
+            yield from deliver_params(p)
+            yield from deliver_metrics(p)
+            yield from Tagger(p).run()
+            latest: DesiredRun = yield ReadRun(p.desired.run_id)
+            p.desired = latest
+            if p.data_owed():
+                continue
+            yield from deliver_status(p)
+            yield from close_run(p)
+            return
+        except Inactive as inactive:
+            yield from too_often_inactive(p, str(inactive))
+    raise Ended(Ending.OWED, "new records came faster than they could be delivered")
+
+
+def _refuse_reserved(p: RunPass) -> Part[None]:
+    """Tags that only localtrack may write: never sent, and said so."""
+    new: list[Rejected] = []
+    for key, value in p.desired.tags.items():
+        old = p.ledger.rejected.get(("tag", key))
+        if is_reserved(key) and (old is None or old.value != value):
+            words = "this tag is localtrack's own; use another name"
+            new.append(Rejected("run", p.desired.run_id, "tag", key, value, words, p.desk.wall_s))
+    yield from p.ledger.save(*new)

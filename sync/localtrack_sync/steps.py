@@ -1,0 +1,153 @@
+"""What a job of the engine may yield besides the shell's effects, and what all jobs share. Pure.
+
+A job is a generator: it yields what it wants and is sent the answer. So the order of its steps reads from top to bottom,
+and nothing in it can do I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from localtrack_sync.effects import Load, ReadExperiment, ReadPoints, ReadRun, Request, Save
+from localtrack_sync.jobs import Ending, Progress, ReplaySettings
+from localtrack_sync.limits import DIALECTS, Limits
+from localtrack_sync.verdict import Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send a request to the remote. Answer: Judged.
+
+    Attributes:
+        safe: a read; the engine repeats it until the remote gives a definite answer.
+        repeat: not a read, but when it was certainly not executed the engine may send the same bytes again, even hours
+            later. False for what was decided from a fresh look at the remote (tags).
+        expects: path to a field that a good answer has; without it the outcome is unknown.
+        optional: the route may be missing on this server.
+        text: the answer is text, not JSON; it comes as `words`.
+    """
+
+    request: Request
+    safe: bool = False
+    repeat: bool = False
+    expects: tuple[str, ...] = ()
+    optional: bool = False
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Go on at `until` (seconds, the engine's clock). Answer: None."""
+
+    until: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Wait until another job is bound to its counterpart on the remote. Answer: Bound, or None when it ended without."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Tell the jobs that need this one. Answer: None.
+
+    Attributes:
+        remote_id: id on the remote.
+        virgin: (experiments) made by this very delivery state: no earlier one can have left runs in it.
+        reason: why `remote_id` is empty.
+        ending: how the job will end, when `remote_id` is empty.
+    """
+
+    remote_id: str
+    virgin: bool = False
+    reason: str = ""
+    ending: Ending = Ending.DELIVERED
+
+
+@dataclass(frozen=True, slots=True)
+class AllRuns:
+    """Wait until no job of a run needs this experiment any more. Answer: None."""
+
+    experiment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Let others go first. Answer: None. A job holds no points when it yields this."""
+
+
+Wish: TypeAlias = Ask | Wait | Need | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
+T = TypeVar("T")
+#: A part of a job: yields wishes, is sent answers, returns T.
+Part: TypeAlias = Generator[Wish, Any, T]
+
+
+class Ended(Exception):  # noqa: N818 - an ending is not an error
+    """The job ends here."""
+
+    def __init__(self, ending: Ending, reason: str) -> None:
+        super().__init__(reason)
+        self.ending = ending
+        self.reason = reason
+
+
+class Inactive(Exception):  # noqa: N818
+    """The remote says that the run is not active; look again."""
+
+
+class Gone(Exception):  # noqa: N818
+    """The remote says that the run does not exist."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """What all jobs of an engine share.
+
+    Attributes:
+        started: clock reading of the engine's first step: what was open then has been unknown since then.
+        now: clock reading of the present step.
+        nan_safe, dedupes, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is bound.
+    """
+
+    settings: ReplaySettings
+    rng: Callable[[], float]
+    progress: Progress
+    started: float = 0.0
+    now: float = 0.0
+    dedupes: bool = False
+    nan_safe: bool = False
+    born_wall_s: float = 0.0
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of the remote."""
+        return DIALECTS[self.settings.dialect]
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the epoch."""
+        return self.now + self.settings.wall_offset_s
+
+    @property
+    def settle_s(self) -> float:
+        """How long an unknown request may still be executed."""
+        return self.settings.settle_s
+
+
+def settled(desk: Desk, since: float) -> Part[None]:
+    """Wait until what became unknown at `since` can no longer be executed."""
+    until = since + desk.settle_s
+    if desk.now < until:
+        yield Wait(until, "a request without an answer may still be executed")
+
+
+def read(request: Request, *expects: str) -> Part[Judged]:
+    """Read from the remote: an answer that is definite."""
+    judged: Judged = yield Ask(request, safe=True, expects=expects)
+    return judged
