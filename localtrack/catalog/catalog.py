@@ -234,16 +234,28 @@ class Catalog:
         with self._reading(refresh=refresh) as connection:
             return desired_queries.desired_run(connection, run_id)
 
-    def points(self, run_id: str, after: Mapping[str, int], limit: int, *, refresh: bool = True) -> tuple[Point, ...]:
+    def points(
+        self,
+        run_id: str,
+        after: Mapping[str, int],
+        limit: int,
+        upto: Mapping[str, int] | None = None,
+        *,
+        distinct: bool = False,
+        refresh: bool = True,
+    ) -> tuple[Point, ...]:
         """Recorded points of a run beyond the watermarks, by (incarnation, pos).
 
         Args:
             after: incarnation -> position of the last point that is not wanted; a journal that is not named starts at its
                 beginning.
             limit: at most this many; the cost is O(limit).
+            upto: incarnation -> position of the last point that is wanted; a journal that is not named is not read. None: all.
+            distinct: leave out points that have an equal twin (key, step, time, value; NaN equals NaN) which lies at or before
+                `after`, or comes earlier in what is read here.
         """
         with self._reading(refresh=refresh) as connection:
-            return desired_queries.points(connection, run_id, after, limit)
+            return desired_queries.points(connection, run_id, after, limit, upto, distinct=distinct)
 
     def count_points(self, run_id: str, after: Mapping[str, int], *, refresh: bool = True) -> int:
         """How many recorded points of a run lie beyond the watermarks (see `points`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point
@@ -114,36 +114,89 @@ def _head(connection: sqlite3.Connection, number: int) -> dict[str, int]:
     )
 
 
-def points(connection: sqlite3.Connection, run_id: str, after: Mapping[str, int], limit: int) -> tuple[Point, ...]:
+def points(
+    connection: sqlite3.Connection,
+    run_id: str,
+    after: Mapping[str, int],
+    limit: int,
+    upto: Mapping[str, int] | None = None,
+    *,
+    distinct: bool = False,
+) -> tuple[Point, ...]:
     """Recorded points of a run beyond the watermarks, by (incarnation, pos): a scan of at most `limit` rows.
 
     Args:
         after: incarnation -> position of the last point that is not wanted; a journal that is not named starts at its beginning.
         limit: at most this many.
+        upto: incarnation -> position of the last point that is wanted; a journal that is not named is not read. None: all.
+        distinct: leave out points that have an equal twin (key, step, time, value) which is settled or comes earlier here.
     """
-    journals = connection.execute(
+    journals = _point_journals(connection, run_id, after, upto)
+    found: list[Point] = []
+    names: dict[int, str] = {}
+    for run, journal, incarnation, first, last in journals:
+        reached = first
+        while reached < last and len(found) < limit:
+            room = limit - len(found)
+            rows = connection.execute(
+                "SELECT pos, key, value, nan, ts, step, extra FROM metric WHERE run = ? AND journal = ? AND pos > ? "
+                "AND pos <= ? ORDER BY pos LIMIT ?",
+                (run, journal, reached, last, min(room, _SCAN)),
+            ).fetchall()
+            reached = rows[-1][0] if rows else last
+            if distinct:
+                rows = [row for row in rows if not _has_twin(connection, run, journal, row, journals, after)]
+            _learn(connection, names, {row[1] for row in rows})
+            extras = _extras(connection, {row[6] for row in rows})
+            found += [
+                Point(incarnation, pos, names[key], NAN if nan else value, ts, step, *extras[extra])
+                for pos, key, value, nan, ts, step, extra in rows
+            ]
+    return tuple(found)
+
+
+#: Rows that are read at once; a greater limit is a number of such reads.
+_SCAN = 100_000
+_PointJournal = tuple[int, int, str, int, int]
+
+
+def _point_journals(
+    connection: sqlite3.Connection, run_id: str, after: Mapping[str, int], upto: Mapping[str, int] | None
+) -> list[_PointJournal]:
+    """Run, journal, incarnation, last position not wanted, last position wanted; by incarnation."""
+    rows = connection.execute(
         "SELECT h.run, j.id, j.incarnation, h.head FROM run r JOIN run_journal h ON h.run = r.id "
         "JOIN journal j ON j.id = h.journal WHERE r.run_id = ? AND h.head >= 0 ORDER BY j.incarnation",
         (run_id,),
     ).fetchall()
-    found: list[Point] = []
-    names: dict[int, str] = {}
-    for run, journal, incarnation, head in journals:
-        reached = after.get(incarnation, -1)
-        if reached >= head or len(found) >= limit:
-            continue
-        rows = connection.execute(
-            "SELECT pos, key, value, nan, ts, step, extra FROM metric WHERE run = ? AND journal = ? AND pos > ? "
-            "ORDER BY pos LIMIT ?",
-            (run, journal, reached, limit - len(found)),
-        ).fetchall()
-        _learn(connection, names, {row[1] for row in rows})
-        extras = _extras(connection, {row[6] for row in rows})
-        found += [
-            Point(incarnation, pos, names[key], NAN if nan else value, ts, step, *extras[extra])
-            for pos, key, value, nan, ts, step, extra in rows
-        ]
-    return tuple(found)
+    last = {incarnation: head for _, _, incarnation, head in rows}
+    if upto is not None:
+        last = {incarnation: min(head, upto.get(incarnation, -1)) for incarnation, head in last.items()}
+    return [(run, journal, inc, after.get(inc, -1), last[inc]) for run, journal, inc, _ in rows]
+
+
+def _has_twin(
+    connection: sqlite3.Connection,
+    run: int,
+    journal: int,
+    row: tuple[Any, ...],
+    journals: Sequence[_PointJournal],
+    after: Mapping[str, int],
+) -> bool:
+    """Whether an equal point is settled, or comes earlier in the same reading."""
+    pos, key, value, nan, ts, step, _ = row
+    ranges = {number: (incarnation, first, last) for _, number, incarnation, first, last in journals}
+    here = (ranges[journal][0], pos)
+    twins = connection.execute(
+        "SELECT journal, pos FROM metric WHERE run = ? AND key = ? AND ts = ? AND step = ? AND value = ? AND nan = ?",
+        (run, key, ts, step, value, nan),
+    )
+    for other, place in twins:
+        incarnation, first, last = ranges[other]
+        settled = incarnation in after and place <= first
+        if settled or (first < place <= last and (incarnation, place) < here):
+            return True
+    return False
 
 
 def count_points(connection: sqlite3.Connection, run_id: str, after: Mapping[str, int]) -> int:

@@ -232,7 +232,14 @@ def _perform(bench: Bench, effect: Save | Load | ReadRun | ReadExperiment | Read
         case ReadExperiment():
             return bench.catalog.desired_experiment(effect.experiment_id, refresh=False)
         case ReadPoints():
-            return bench.catalog.points(effect.run_id, dict(effect.after), effect.limit, refresh=False)
+            return bench.catalog.points(
+                effect.run_id,
+                dict(effect.after),
+                effect.limit,
+                dict(effect.upto),
+                distinct=effect.distinct,
+                refresh=False,
+            )
 
 
 def _sum(before: Progress, now: Progress) -> Progress:

@@ -15,7 +15,7 @@ from typing import TypeVar, cast, final
 from urllib.parse import quote
 
 from localtrack.errors import StoreError, TooNewError
-from localtrack.journal.connect import on_network
+from localtrack.journal.mounts import on_network
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.records import CLASSES, Record
 from localtrack_sync.remotes import Remote
