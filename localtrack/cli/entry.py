@@ -63,7 +63,7 @@ def _broken(name: str, reason: str) -> click.Command:
         failures.say(
             f"`localtrack {name}` is not available: {reason}.",
             f"Install localtrack whole: {sys.executable} -m pip install --force-reinstall localtrack. "
-            "Logging and `localtrack runs` work without it.",
+            "Logging does not depend on it.",
         )
         raise click.exceptions.Exit(failures.EXIT_ERROR)
 

@@ -90,7 +90,7 @@ def _facts(entry: RunEntry, run: Run) -> None:
         "points": f"{entry.points:,} of {wording.count(len(run.data.metrics), 'metric')}",
     }
     for name, value in facts.items():
-        click.echo(f"  {name:<11}{value}")
+        click.echo(f"  {name:<12}{value}")
 
 
 def _rows(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -113,7 +113,7 @@ def _delivery(one: Delivery) -> None:
         "parked": one.parked,
         "superseded": one.superseded,
     }
-    told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing to deliver"
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "nothing to deliver"
     screen.prose(f"{one.remote}: {told}", "  ")
     for reason in one.reasons:
         screen.prose(visible(reason), "    ")

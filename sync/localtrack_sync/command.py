@@ -89,14 +89,13 @@ def sync(
     patience: float,
     as_json: bool,
 ) -> int:
-    r"""Deliver what is owed to an MLflow server, once, however often it is started.
+    """Deliver what is owed to an MLflow server, once, however often it is started.
 
     Without --to each run goes to the server that was named when it was logged (set_tracking_uri, MLFLOW_TRACKING_URI),
     else to LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI. It may be stopped at any moment and started again.
 
-    \b
-    Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look.
-    1: an error. 2: usage.
+    Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look. 1: an error.
+    2: usage.
     """
     environ = os.environ
     settings = load(environ)

@@ -20,6 +20,7 @@ from localtrack_sync.accounts import RemoteAccount, accounts_of
 #: Different reasons that are listed for each remote.
 REASONS = 5
 
+COLOURS = {"delivered": "green", "owed": "yellow", "conflicts": "red", "rejected": "red", "parked": "yellow"}
 KINDS = ("delivered", "owed", "conflicts", "rejected", "parked", "superseded")
 
 
@@ -64,28 +65,25 @@ def synced(store: Store, account: RemoteAccount) -> bool:
 def _print_remote(store: Store, account: RemoteAccount, now_ms: int) -> None:
     never = "" if synced(store, account) else "  (never synced)"
     click.echo(click.style(str(account.remote or "No remote yet"), bold=True) + never)
-    for kind in KINDS:
-        number = getattr(account, kind)
+    sums = {kind: getattr(account, kind) for kind in KINDS}
+    cells = max(len(f"{number:,}") for number in sums.values())
+    for kind, number in sums.items():
         if number or kind != "superseded":
-            click.echo(f"  {kind:<11}{_coloured(kind, number)}{_detail(account, kind, now_ms)}")
+            told = click.style(f"{number:>{cells},}", fg=COLOURS.get(kind) if number else None)
+            click.echo(f"  {kind:<11} {told}{_detail(account, kind, now_ms)}")
     for reason, runs in Counter(r for run in account.runs for r in run.reasons).most_common(REASONS):
         screen.prose(f"{visible(reason)} ({wording.count(runs, 'run')})", "  ")
     for step in _next_steps(account):
         click.echo(f"  -> {step}")
 
 
-def _coloured(kind: str, number: int) -> str:
-    colour = {"delivered": "green", "owed": "yellow", "conflicts": "red", "rejected": "red", "parked": "yellow"}
-    return click.style(f"{number:>11,}", fg=colour.get(kind) if number else None)
-
-
 def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:
     runs = sum(1 for run in account.runs if getattr(run, kind))
     if not runs:
         return ""
-    told = f"  records of {wording.count(runs, 'run')}"
+    told = f"  in {wording.count(runs, 'run')}"
     if kind == "owed" and account.oldest_owed_ms is not None:
-        told += f", the oldest logged {wording.ago(account.oldest_owed_ms, now_ms)}"
+        told += f", oldest {wording.ago(account.oldest_owed_ms, now_ms)}"
     return told
 
 

@@ -170,7 +170,7 @@ def stuck(store: Path) -> str:
             RunBinding(*place, state="bound", remote_id="abc"),
             Conflict(*place, "param", "rate", "0.1", "0.2", 1.0),
             Conflict(*place, "tag", "note", "one\ntwo \x1b[31mred", None, 1.0),
-            Rejected(*place, "metric", "inc:4096", "loss=1.0", "INVALID_PARAMETER_VALUE: no", 1.0),
+            Rejected(*place, "tag", "mlflow.user", "ada", "INVALID_PARAMETER_VALUE: no", 1.0),
             Parked("run", "gone-run", "run", "", "", "deleted on the remote", 1.0),
         )
         state.save(Save(puts=records))
@@ -182,7 +182,7 @@ def test_conflicts_lists_every_kind_with_its_reason(store: Path, capsys: pytest.
     first = stuck(store)
     found = document(capsys, "conflicts")["entries"]
     assert [(one["state"], one["kind"]) for one in found] == [
-        ("conflict", "param"), ("conflict", "tag"), ("rejected", "metric"), ("parked", "run"),
+        ("conflict", "param"), ("conflict", "tag"), ("rejected", "tag"), ("parked", "run"),
     ]  # fmt: skip
     assert found[0]["link"] == "http://tracking.example:5000/#/runs/abc"
     told = lines(capsys, "conflicts")

@@ -81,28 +81,38 @@ def test_make_targets_in_examples_exist(page: Path) -> None:
     assert set(asked) <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=title)
-def test_python_examples_run(page: Path, tmp_path: Path) -> None:
-    """Every Python example runs, in one program per page and a fresh store, with no server anywhere."""
-    program = "\n".join(blocks(page, "python"))
-    if not program:
-        pytest.skip("no Python on this page")
+def in_fresh_store(place: Path, *command: str) -> str:
+    """What a program prints that starts in an empty directory with an empty home and store, with no server anywhere."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "LOCALTRACK_"))}
+    homes = {"HOME": str(place), "XDG_CONFIG_HOME": str(place), "LOCALTRACK_STORE": str(place / "store")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={
-            **kept,
-            "LOCALTRACK_STORE": str(tmp_path / "store"),
-            "HOME": str(tmp_path),
-            "XDG_CONFIG_HOME": str(tmp_path),
-        },
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", *command],
+        env={**kept, **homes},
+        cwd=place,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=title)
+def test_python_examples_run(page: Path, tmp_path: Path) -> None:
+    """Every Python example runs, in one program per page and a fresh store, with no server anywhere."""
+    in_fresh_store(tmp_path, "-c", "\n".join(blocks(page, "python")))
+
+
+def test_the_status_in_the_readme_is_what_status_prints(tmp_path: Path) -> None:
+    """After the README's ten lines, `localtrack status` prints the README's block, numbers and ages aside."""
+
+    def shape(text: str) -> str:
+        return re.sub(r"\s+", " ", re.sub(r"[\d,]+ (s|min|h) ago|[\d,]*\d", "#", text))
+
+    in_fresh_store(tmp_path, "-c", blocks(ROOT / "README.md", "python")[0])
+    told = in_fresh_store(tmp_path, "-c", "from localtrack.cli import main; main()", "status")
+    assert shape(blocks(ROOT / "README.md", "text")[0]) in shape(told)
 
 
 def test_the_promises_have_tests() -> None:
