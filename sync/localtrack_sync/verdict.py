@@ -133,9 +133,8 @@ def judge(outcome: Outcome, rules: tuple[Rule, ...] = RULES) -> Judged:
     if 200 <= outcome.status <= 299:  # noqa: PLR2004 - HTTP's own numbers
         if isinstance(outcome.body, dict):
             return Judged(Verdict.OK, body, "")
-        return Judged(
-            Verdict.UNKNOWN, {}, f"HTTP {outcome.status} with something that is not an answer: {_short(outcome)}"
-        )
+        words = f"HTTP {outcome.status} with something that is not an answer: {_short(outcome)}"
+        return Judged(Verdict.UNKNOWN, {}, words, outcome.status)
     code, message = str(body.get("error_code") or ""), str(body.get("message") or "")
     words = f"{code}: {message}" if code else f"HTTP {outcome.status}: {_short(outcome)}"
     for rule in rules:
