@@ -85,11 +85,10 @@ def nobody_listens(port: int) -> str:
     raise SystemExit(f"something already listens on port {port}; start the demo again")
 
 
-def replay(demo: Demo) -> float:
-    """Run the real `localtrack sync`; returns seconds."""
-    command = [str(Path(sys.executable).with_name("localtrack")), "sync", "--to", demo.server.url]
-    say(f"$ localtrack sync --to {demo.server.url}")
-    return demo.run(*command)
+def localtrack(demo: Demo, *arguments: str) -> float:
+    """Run the real `localtrack` command; returns seconds."""
+    say(f"$ localtrack {' '.join(arguments)}")
+    return demo.run(str(Path(sys.executable).with_name("localtrack")), *arguments)
 
 
 def show(rows: list[Row]) -> bool:
@@ -113,13 +112,16 @@ def story(demo: Demo) -> bool:
     witness = from_witness(json.loads(demo.notes.read_text(encoding="utf-8")))
     say(f"{len(witness.runs)} runs, {len(witness.points):,} metric points logged in {seconds:.0f} s, to {demo.store}")
 
+    localtrack(demo, "status")
+    sync = ("sync", "--to", demo.server.url)
+
     heading(f"2. Start an MLflow {MLFLOW_VERSION} server with a SQLite file, and replay")
     with demo.server, MlflowReader() as reader:
-        first = replay(demo)
+        first = localtrack(demo, *sync)
         once = from_server(reader.dump(demo.server.url, [EXPERIMENT]))
 
         heading("3. Replay again: nothing is owed, nothing is sent twice")
-        second = replay(demo)
+        second = localtrack(demo, *sync)
         twice = from_server(reader.dump(demo.server.url, [EXPERIMENT]))
 
     heading("4. Compare: the training program's own notes, the store, and the server through MLflow's own client")
@@ -149,7 +151,7 @@ def main() -> int:
         say("\nNOT EQUAL: please report this with the directory .cache/demo")
         return 1
     say("\nLook at the runs in MLflow's own UI (then open http://127.0.0.1:5000):")
-    say(f"  {mlflow} server --port 5000 --backend-store-uri sqlite:///{demo.server.database}")
+    say(f"  {os.path.relpath(mlflow)} server --port 5000 --backend-store-uri sqlite:///{demo.server.database}")
     say("or in the terminal:")
     say(f"  .venv/bin/localtrack runs --store {os.path.relpath(demo.store)}")
     return 0

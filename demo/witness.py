@@ -6,7 +6,8 @@ The training code logs through it; each call is noted here and passed on, unchan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +15,17 @@ import localtrack
 
 
 class Witness:
-    """Notes of one training program: run id -> params, tags, points, status, parent."""
+    """Notes of one training program.
+
+    Attributes:
+        runs: run id -> params, tags, points, status, parent.
+        calls, seconds: logging calls, and the time spent in them.
+    """
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self._open: list[str] = []
+        self.calls, self.seconds = 0, 0.0
 
     @contextmanager
     def run(self, name: str, tags: dict[str, str]) -> Iterator[str]:
@@ -42,27 +49,33 @@ class Witness:
     def log_params(self, params: dict[str, Any]) -> None:
         """Log params; MLflow keeps them as strings."""
         self._now["params"].update({key: str(value) for key, value in params.items()})
-        localtrack.log_params(params)
+        self._timed(localtrack.log_params, params)
 
     def log_metric(self, key: str, value: float, step: int) -> None:
         """Log one point."""
         self._now["points"].append((key, value, step))
-        localtrack.log_metric(key, value, step=step)
+        self._timed(localtrack.log_metric, key, value, step=step)
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Log several points of one step in one call."""
         self._now["points"].extend((key, value, step) for key, value in metrics.items())
-        localtrack.log_metrics(metrics, step=step)
+        self._timed(localtrack.log_metrics, metrics, step=step)
 
     def set_tag(self, key: str, value: str) -> None:
         """Set a tag; the last value wins."""
         self._now["tags"][key] = value
-        localtrack.set_tag(key, value)
+        self._timed(localtrack.set_tag, key, value)
 
     def save(self, path: str) -> None:
         """Write the notes as JSON; NaN and the infinities by name, as Python's json spells them."""
         with open(path, "w", encoding="utf-8") as file:
             json.dump(self.runs, file)
+
+    def _timed(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        began = time.perf_counter()
+        call(*arguments, **named)
+        self.seconds += time.perf_counter() - began
+        self.calls += 1
 
     @property
     def _now(self) -> dict[str, Any]:
