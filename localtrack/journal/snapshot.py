@@ -10,9 +10,7 @@ crash.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 
 _HEADER_BYTES = 32
 _TRIES = 20
@@ -25,6 +23,9 @@ def opened(path: str) -> sqlite3.Connection:
         OSError: no quiet moment was found, or the file cannot be read.
         sqlite3.Error: the copy cannot be opened.
     """
+    import shutil
+    import tempfile  # 30 modules that only a forked child needs: `import localtrack` stays light
+
     directory = tempfile.mkdtemp(prefix="localtrack-")
     try:
         copy = os.path.join(directory, "journal.db")
@@ -43,6 +44,8 @@ def opened(path: str) -> sqlite3.Connection:
 
 def _copied(path: str, copy: str) -> bool:
     """Copy database and log; whether the copy is consistent."""
+    import shutil
+
     before, header = _state(path), _log_header(path)
     shutil.copyfile(path, copy)
     if header is None:
