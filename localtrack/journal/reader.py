@@ -31,6 +31,9 @@ _FAR = 1_000_000
 _LEAST_PAYLOAD = codec.HEAD.size
 _NEXT_ROWS = "SELECT n, body FROM record WHERE n > ? ORDER BY n LIMIT ?"
 _Payload: TypeAlias = tuple[int, bytes]
+_Row: TypeAlias = tuple[int, str, int, int, float]
+#: A Points is not stretched beyond this many rows: bounds the memory of an import.
+MOST_ROWS = 16_384
 
 
 class Points(NamedTuple):
@@ -48,7 +51,7 @@ class Points(NamedTuple):
     last_n: int
     first_stamp: int
     last_stamp: int
-    rows: list[tuple[int, str, int, int, float]]
+    rows: list[_Row]
 
 
 class RecordSource:
@@ -72,21 +75,44 @@ class RecordSource:
 
     def read_bulk(self, after: int, limit: int = 10_000) -> Iterator[ops.Record | ops.Damage | Points]:
         """See JournalReader.read_bulk."""
-        points: Points | None = None
+        points: Points | None = (
+            None  # the stretch that goes on: its first record; `rows` and `last_*` are its present end
+        )
+        rows: list[_Row] = []
+        run_ref, last_n, last_stamp = -1, 0, 0
+        names, unpack, size, bits = self._names, codec.METRIC_STRUCT.unpack, codec.METRIC_STRUCT.size, ops.COUNTER_BITS
         for item in self._placed(after, limit):
-            if isinstance(item, ops.Damage):
-                more = None
-            elif (more := self._points(*item)) is not None and points is not None and points.run_id == more.run_id:
-                points.rows.extend(more.rows)
-                points = points._replace(last_n=more.last_n, last_stamp=more.last_stamp)
-                continue
+            if type(item) is tuple:
+                n, payload = item
+                if len(payload) == size and payload[0] == codec.METRIC:
+                    # Nearly every record of a journal comes by here: no call, no object but the row.
+                    _, stamp, run, key, value, delta, step = unpack(payload)
+                    if run == run_ref and key in names and len(rows) < MOST_ROWS:
+                        rows.append((n * ops.POSITIONS_PER_RECORD, names[key], step, (stamp >> bits) + delta, value))
+                        last_n, last_stamp = n, stamp
+                        continue
+            more = None if isinstance(item, ops.Damage) else self._points(*item)
             if points is not None:
-                yield points
+                if more is not None and more.run_id == points.run_id and len(rows) < MOST_ROWS:
+                    rows += more.rows
+                    run_ref, last_n, last_stamp = self._run_ref(item, run_ref), more.last_n, more.last_stamp
+                    continue
+                yield points._replace(last_n=last_n, last_stamp=last_stamp)
             points = more
             if more is None:
                 yield item if isinstance(item, ops.Damage) else self._record(*item)
+            else:
+                rows, last_n, last_stamp = more.rows, more.last_n, more.last_stamp
+                run_ref = self._run_ref(item, -1)
         if points is not None:
-            yield points
+            yield points._replace(last_n=last_n, last_stamp=last_stamp)
+
+    @staticmethod
+    def _run_ref(item: _Payload | ops.Damage, otherwise: int) -> int:
+        """Number of the run of a single metric: what `read_bulk` recognises the next one by."""
+        if isinstance(item, ops.Damage) or item[1][0] != codec.METRIC:
+            return otherwise
+        return int(codec.METRIC_STRUCT.unpack(item[1])[2])
 
     def sealed(self) -> bool:
         """Whether the last record is a SEAL."""
