@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -10,11 +11,12 @@ import traceback
 
 import click
 
-from localtrack.cli.screen import colour, prose
+from localtrack.cli.screen import colour, wrapped
 from localtrack.cli.table import visible
 from localtrack.errors import LocaltrackError
 
 EXIT_ERROR = 1
+LABEL = "Error: "
 EXIT_STOPPED = 128 + signal.SIGINT
 #: What a shell sees from a program whose reader went away (`localtrack runs | head`).
 EXIT_PIPE = 128 + 13
@@ -25,7 +27,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, (click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError)):
         return _end(error)
     if isinstance(error, click.ClickException):
-        error.show()
+        say(error.format_message(), _usage(error))
         return error.exit_code
     if isinstance(error, LocaltrackError):
         say(error.message, error.hint)
@@ -52,13 +54,20 @@ def _end(error: BaseException) -> int:
     return EXIT_STOPPED
 
 
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"How to call it: {context.command_path} --help" if context else ""
+
+
 def say(message: str, hint: str = "") -> None:
-    """Print an error and what to do about it."""
+    """Print an error and what to do about it: wrapped on a terminal, whole lines in a log file."""
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+    told = wrapped(LABEL + "\n".join(map(visible, message.splitlines())), columns).removeprefix(LABEL)
     # No click context is left here: the wish for no colours is asked for again.
-    click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=colour())
-    click.echo("\n".join(visible(line) for line in message.splitlines()), err=True)
+    click.secho(LABEL, fg="red", bold=True, nl=False, err=True, color=colour())
+    click.echo(told, err=True)
     if hint:
-        prose(hint, "  ", err=True)
+        click.echo(wrapped(hint, columns, "  "), err=True)
 
 
 def _machine_trouble(error: OSError | sqlite3.Error) -> tuple[str, str]:

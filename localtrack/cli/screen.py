@@ -43,19 +43,17 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], indent: str 
         click.echo(line)
 
 
-def prose(text: str, indent: str = "", *, err: bool = False) -> None:
-    """Print a paragraph, wrapped; words (ids, paths, commands) are never broken."""
-    click.echo(
-        textwrap.fill(
-            text,
-            width(),
-            initial_indent=indent,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ),
-        err=err,
+def prose(text: str, indent: str = "") -> None:
+    """Print a paragraph, wrapped."""
+    click.echo(wrapped(text, width(), indent))
+
+
+def wrapped(text: str, columns: int, indent: str = "") -> str:
+    """Each line of `text` wrapped; words (ids, paths, commands) are never broken."""
+    fold = textwrap.TextWrapper(
+        columns, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+    return "\n".join(fold.fill(line) for line in text.splitlines())
 
 
 def document(value: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -48,9 +49,10 @@ def status(store: Store, *, every: bool, as_json: bool) -> None:
         )
         return
     click.echo(f"Store {store.path}")
+    known = [account.remote.url for account in accounts if account.remote is not None]
     for account in accounts:
         click.echo()
-        _print_remote(store, account, now_ms)
+        _print_remote(store, account, now_ms, known)
     if not accounts:
         click.echo("\nNothing to deliver: no run has been logged yet.")
     click.echo()
@@ -62,7 +64,7 @@ def synced(store: Store, account: RemoteAccount) -> bool:
     return account.remote is not None and os.path.exists(account.remote.state_path(store))
 
 
-def _print_remote(store: Store, account: RemoteAccount, now_ms: int) -> None:
+def _print_remote(store: Store, account: RemoteAccount, now_ms: int, known: Sequence[str]) -> None:
     never = "" if synced(store, account) else "  (never synced)"
     click.echo(click.style(str(account.remote or "No remote yet"), bold=True) + never)
     sums = {kind: getattr(account, kind) for kind in KINDS}
@@ -73,7 +75,7 @@ def _print_remote(store: Store, account: RemoteAccount, now_ms: int) -> None:
             click.echo(f"  {kind:<11} {told}{_detail(account, kind, now_ms)}")
     for reason, runs in Counter(r for run in account.runs for r in run.reasons).most_common(REASONS):
         screen.prose(f"{visible(reason)} ({wording.count(runs, 'run')})", "  ")
-    for step in _next_steps(account):
+    for step in _next_steps(account, known):
         click.echo(f"  -> {step}")
 
 
@@ -87,11 +89,11 @@ def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:
     return told
 
 
-def _next_steps(account: RemoteAccount) -> list[str]:
+def _next_steps(account: RemoteAccount, known: Sequence[str]) -> list[str]:
     steps = []
     if account.owed or account.parked:
         if account.remote is None:
-            steps.append("localtrack sync --to http://HOST")
+            steps.append(f"localtrack sync --to {known[0] if len(known) == 1 else 'http://HOST'}")
         else:
             steps.append("localtrack sync" if account.trusted else f"localtrack sync --to {account.remote.url}")
     if account.conflicts or account.rejected or account.parked:

@@ -147,9 +147,9 @@ def _say_left(left: Left) -> None:
 def _table(accounts: Sequence[RunAccount]) -> None:
     columns = [
         Column("run"),
-        Column("name"),
-        Column("experiment"),
-        *(Column(name) for name in KINDS.values() if name != "runs"),
+        Column("name", least=10),
+        Column("experiment", least=8, rank=1),
+        *(Column(name, right=True) for name in KINDS.values() if name != "runs"),
     ]
     ids = screen.short_ids([account.run_id for account in accounts])
     rows = []

@@ -198,7 +198,7 @@ def test_no_conflicts_are_told_as_such(capsys: pytest.CaptureFixture[str]) -> No
     assert document(capsys, "conflicts")["entries"] == []
 
 
-def on_terminal(columns: int, *arguments: str, **environment: str) -> str:
+def on_terminal(columns: int, *arguments: str, code: int = 0, **environment: str) -> str:
     """What a command prints on a terminal of that width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -218,7 +218,7 @@ def on_terminal(columns: int, *arguments: str, **environment: str) -> str:
     except OSError:  # EIO: the child closed the terminal
         pass
     os.close(ours)
-    assert child.wait(30) == 0
+    assert child.wait(30) == code
     return told.decode()
 
 
@@ -246,3 +246,10 @@ def test_a_terminal_gets_short_ids_and_colours_unless_unwanted(store: Path) -> N
     assert whole not in told
     assert "\x1b[" in told
     assert "\x1b[" not in on_terminal(100, "runs", NO_COLOR="1")
+
+
+def test_errors_are_wrapped_on_a_terminal(store: Path) -> None:
+    """On a narrow terminal an error breaks at words, not in the middle of them."""
+    told = on_terminal(40, "runs", "--experiment", "nothing of the kind", "--store", str(store), code=1)
+    assert all(cells(line) <= 40 for line in plain(told).splitlines())
+    assert "Error:" in told

@@ -70,6 +70,12 @@ def test_an_expected_error_is_words_a_hint_and_its_exit_code(capsys: pytest.Capt
     assert "Traceback" not in told
 
 
+def test_errors_in_a_log_file_are_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where standard error is no terminal a message is one line, so that it can be searched for."""
+    failures.say("word " * 40, "hint " * 40)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_exit_codes_come_from_the_errors() -> None:
     """Each kind of error may say what the command ends with."""
 
