@@ -201,16 +201,16 @@ def run_id(value: object) -> str:
     return str.__str__(value)
 
 
-def run_name(name: object) -> str:
-    """The name of a run. It is also the tag mlflow.runName, so a tag's limit is its limit."""
-    return text("Run name", name, TAG_LENGTH)
+def run_name(name: object) -> str | None:
+    """The name of a run, None for None and "". It is also the tag mlflow.runName, so a tag's limit is its limit."""
+    return None if name is None else text("Run name", name, TAG_LENGTH) or None
 
 
 def status(value: object) -> str:
     """The status of a run, exactly as MLflow spells it (a server ignores an unknown one in silence)."""
-    if value not in RunStatus.ALL:
+    if not isinstance(value, str) or value not in RunStatus.ALL:
         raise TrackingError(f"Invalid run status {shown(value)}: must be one of {', '.join(RunStatus.ALL)}")
-    return str(value)
+    return str.__str__(value)
 
 
 def max_results(value: object) -> int:
@@ -222,7 +222,7 @@ def max_results(value: object) -> int:
 
 def view_type(value: object) -> int:
     """A ViewType: 1 active, 2 deleted, 3 all."""
-    if value not in (1, 2, 3):
+    if not isinstance(value, int) or value not in (1, 2, 3):
         raise TrackingError(f"Invalid view type {shown(value)}: must be 1 (active), 2 (deleted) or 3 (all)")
     return int(value)
 

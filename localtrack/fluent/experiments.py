@@ -19,12 +19,15 @@ _lock = threading.RLock()
 _PAGE = 1000
 
 
-def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
+def set_experiment(
+    experiment_name: str | None = None, experiment_id: str | None = None, trace_location: None = None
+) -> Experiment:
     """Make an experiment the active one, for this process and those it starts; one that is missing by name is created.
 
     Args:
         experiment_name: name, or
         experiment_id: id of the experiment; exactly one of both.
+        trace_location: must be None: there are no traces here.
 
     Raises:
         TrackingError: RESOURCE_DOES_NOT_EXIST for an unknown id, INVALID_PARAMETER_VALUE for a deleted experiment.
@@ -32,6 +35,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     global _active_id
     if (experiment_name is None) == (experiment_id is None):
         raise TrackingError("Must specify exactly one of: `experiment_id` or `experiment_name`.")
+    _no_traces(trace_location)
     service = current_service()
     with _lock:  # two threads that name the same new experiment make one
         if experiment_id is not None:
@@ -46,6 +50,11 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     _active_id = experiment.experiment_id
     os.environ["MLFLOW_EXPERIMENT_ID"] = _active_id
     return experiment
+
+
+def _no_traces(trace_location: object) -> None:
+    if trace_location is not None:
+        raise TrackingError("trace_location is not supported: there are no traces here")
 
 
 def _by_name(service: Service, name: Any) -> Experiment:
@@ -94,8 +103,14 @@ def experiment_id_for_calls(service: Service) -> str:
     return DEFAULT_ID
 
 
-def create_experiment(name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None) -> str:
-    """Create an experiment; returns its id. A taken name is RESOURCE_ALREADY_EXISTS."""
+def create_experiment(
+    name: str,
+    artifact_location: str | None = None,
+    tags: dict[str, Any] | None = None,
+    trace_location: None = None,
+) -> str:
+    """Create an experiment; returns its id. A taken name is RESOURCE_ALREADY_EXISTS; trace_location must be None."""
+    _no_traces(trace_location)
     return TrackingClient().create_experiment(name, artifact_location, tags)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from localtrack import attention, rules
-from localtrack.entities import PagedList
+from localtrack.entities import PagedList, Run
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.writer import Journal, journal_of
 from localtrack.service.known import KnownRun, known_of
@@ -86,7 +86,10 @@ class Core:
             StoreError: the catalog cannot be read.
         """
         try:
-            return question(self.catalog)
+            answer = question(self.catalog)
+            # What is written after this read must win over what it saw, also when another machine's clock is ahead.
+            self.journal.observe(self.catalog.max_stamp(refresh=False))
+            return answer
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"The catalog of store {self.store.path} cannot be read: {error}") from error
 
@@ -115,7 +118,7 @@ class Core:
             return known
         wanted = rules.run_id(run_id)
         # With an unreadable catalog the caller's word is taken: training goes on, and the merge has the last word.
-        unread = KnownRun(wanted, "", "", "unknown", 0, "").run()
+        unread: Run | None = KnownRun(wanted, "", "", "unknown", 0, "").run()
         found = self._ask(lambda catalog: catalog.run(wanted), unread)
         if found is None:
             raise missing_run(wanted)

@@ -64,7 +64,7 @@ class Runs(Experiments):
 
     def _run_name(self, given: object, tags: Mapping[str, str]) -> str:
         tag = tags.get(RUN_NAME_TAG)
-        name = rules.run_name(given) if given is not None and given != "" else None
+        name = rules.run_name(given)
         if name and tag and name != tag:
             raise TrackingError(
                 "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
@@ -121,7 +121,7 @@ class Runs(Experiments):
         """
         status = None if status is None else rules.status(status)
         end_time = None if end_time is None else values.milliseconds("end_time", end_time)
-        run_name = None if run_name is None or run_name == "" else rules.run_name(run_name)
+        run_name = rules.run_name(run_name)
         run = self._active_run(run_id)
         ends = status is not None and RunStatus.is_terminated(status)
         if (status, end_time, run_name) != (None, None, None):

@@ -10,7 +10,7 @@ from localtrack.errors import TrackingError
 from localtrack.settings import load
 
 ROOT = Path(__file__).parents[3]
-_NAME = re.compile(r"\b(?:LOCALTRACK|MLFLOW)_[A-Z][A-Z_]*[A-Z]\b|\bXDG_[A-Z_]+\b")
+_NAME = re.compile(r"\b(?:LOCALTRACK|MLFLOW)_[A-Z][A-Z0-9_]*[A-Z0-9]\b|\bXDG_[A-Z_]+\b")
 
 
 def test_defaults_follow_the_users_directories() -> None:
