@@ -100,6 +100,7 @@ class RecordSource:
                 yield points._replace(last_n=last_n, last_stamp=last_stamp)
             points = more
             if more is None:
+                run_ref = -1
                 yield item if isinstance(item, ops.Damage) else self._record(*item)
             else:
                 rows, last_n, last_stamp = more.rows, more.last_n, more.last_stamp
