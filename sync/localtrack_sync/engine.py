@@ -293,6 +293,8 @@ class Engine:
         """Answer those who wait for this job to be bound, or to be over."""
         waiting, slot.waiters = slot.waiters, []
         for waiter in waiting:
+            if waiter.waits_for != slot.key:
+                continue  # ended by `stop` meanwhile
             waiter.waits_for = None
             if slot.bound is None and slot.key[0] == "experiment" and not slot.needed and slot.done:
                 self._need(waiter, slot.key)  # it ended with nothing owed and without looking: ask again, as needed

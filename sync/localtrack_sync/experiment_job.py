@@ -218,6 +218,9 @@ def _name(p: ExperimentPass, remote: RemoteExperiment) -> Part[None]:
     want, cell = p.desired.name, p.ledger.cells.get(NAME)
     if is_settled(cell, want) or (cell is not None and cell.pinned):
         return
+    if remote.name == want and (cell is None or not cell.unsettled):
+        yield from p.ledger.save(p.cell(NAME, want))
+        return
     ours = p.binding.created and (
         remote.name in p.desired.names_ever or (cell is not None and remote.name == cell.base)
     )
@@ -232,6 +235,9 @@ def _tag(p: ExperimentPass, key: str, want: str | None, remote: RemoteExperiment
     cell, shown = p.ledger.cells.get(key), remote.tags.get(key)
     shown = None if shown is None else shown[: p.desk.limits.experiment_tag_value]
     if is_settled(cell, want) or (cell is not None and cell.pinned):
+        return
+    if shown == want and (cell is None or not cell.unsettled):
+        yield from p.ledger.save(p.cell(key, want))
         return
     known = {spelled(v) for v in p.desired.ever.get(key, ())} | {spelled(None)}
     if cell is not None:

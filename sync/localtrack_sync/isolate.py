@@ -48,12 +48,16 @@ class Courier(Protocol[P]):
 
 
 class Line(Generic[P]):
-    """Parcels in line, each with the number of tries that ended unknown."""
+    """Parcels in line, each with the number of tries that ended unknown.
 
-    def __init__(self, desk: Desk, courier: Courier[P], parcels: Sequence[P]) -> None:
+    Args:
+        tries: of each parcel until now. One that was parked before gets a single try in a pass.
+    """
+
+    def __init__(self, desk: Desk, courier: Courier[P], parcels: Sequence[P], tries: int = 0) -> None:
         self.desk = desk
         self.courier = courier
-        self.stack = [(parcel, 0) for parcel in reversed(parcels)]
+        self.stack = [(parcel, tries) for parcel in reversed(parcels)]
 
     def run(self) -> Part[None]:
         """Deliver, reject or park every record in line.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from localtrack.catalog.desired import Point
 from localtrack_sync.effects import ReadPoints, Request
-from localtrack_sync.isolate import Line
+from localtrack_sync.isolate import TRIES, Line
 from localtrack_sync.jobs import Ending
 from localtrack_sync.plan import Batch, cut
 from localtrack_sync.records import Intent, Parked, Record, Rejected, Watermark
@@ -121,9 +121,14 @@ def _retry_parked(p: RunPass) -> Part[None]:
     courier = PointCourier(p, top_ts=0)
     courier.provable = False
     points = yield from courier.missing([_point_of(r) for r in parked.values()], p.unknown_since())
-    yield from Line(p.desk, courier, cut(points, p.desk.limits, nan_apart=not p.desk.nan_safe)).run()
+    alone = [half for batch in cut(points, p.desk.limits, nan_apart=True) for half in _singles(batch)]
+    yield from Line(p.desk, courier, alone, tries=TRIES - 1).run()
     done = [r for key, r in parked.items() if ("metric", key) not in p.put_off]
     yield from p.ledger.save(drops=done)
+
+
+def _singles(batch: Batch) -> list[Batch]:
+    return [Batch([point], [row]) for point, row in zip(batch.points, batch.rows, strict=True)]
 
 
 def _point_of(parked: Parked) -> Point:

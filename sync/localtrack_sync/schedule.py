@@ -68,7 +68,7 @@ class Gate:
             return ""
         if self.logins >= LOGIN_TRIES:
             return f"the remote does not accept the credentials: {self.trouble}"
-        if now - self.away_since >= self.patience_s:
+        if now >= self.away_since + self.patience_s:
             return f"the remote is away: {self.trouble}"
         return ""
 

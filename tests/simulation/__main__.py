@@ -1,0 +1,41 @@
+"""python -m tests.simulation --seeds N [--seed K] [--first F]: run seeds, stop at the first failure and say how to replay it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.simulation.simulate import simulate
+
+
+def main() -> int:
+    """Run; the exit code is 1 when a seed fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seeds", type=int, default=2000, help="how many seeds")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--seed", type=int, help="run this one seed and print what happened")
+    parser.add_argument("--keep-going", action="store_true", help="count failures instead of stopping at the first")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        outline = simulate(arguments.seed)
+        print("\n".join(outline.log))
+        print("\n".join(outline.problems) or "all as it must be")
+        return bool(outline.problems)
+    begun, failed, requests, kills = time.monotonic(), 0, 0, 0
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        outline = simulate(seed)
+        requests += outline.requests
+        kills += outline.kills
+        if outline.problems:
+            failed += 1
+            print(f"seed {seed} fails: {outline.problems[0]}\n  replay: python -m tests.simulation --seed {seed}")
+            if not arguments.keep_going:
+                return 1
+    took = time.monotonic() - begun
+    print(f"{arguments.seeds} seeds, {failed} failed, {requests} requests, {kills} kills, {took:.1f} s")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""What lies between the engine and the modelled remote: replies get lost, requests die, come late, or half-way. Virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+
+from localtrack_sync.effects import Failure, Outcome, Reply, Request
+from tests.simulation.remote import Remote
+
+#: How long before the end of the settle time the last late execution, or late read, may come.
+EPSILON = 1.0
+
+
+class Network:
+    """Carries requests to the remote, in virtual time.
+
+    Attributes:
+        faults: share of requests that something happens to.
+        log: what was executed, for the report of a failure.
+    """
+
+    def __init__(self, rng: random.Random, remote: Remote, settle_s: float, faults: float) -> None:
+        self.rng = rng
+        self.remote = remote
+        self.settle_s = settle_s
+        self.faults = faults
+        self.stale = 0.3
+        self.now = 0.0
+        self.queue: list[tuple[float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.requests = 0
+        self.log: list[str] = []
+        self.before_write: Callable[[Request, float], None] = lambda request, started: None
+        self.after_look: Callable[[Request, float], None] = lambda request, started: None
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Do something at a time."""
+        self.count += 1
+        heapq.heappush(self.queue, (when, self.count, what))
+
+    def run_until(self, when: float) -> None:
+        """Let everything happen that happens before a time."""
+        while self.queue and self.queue[0][0] <= when:
+            at, _, what = heapq.heappop(self.queue)
+            self.now = max(self.now, at)
+            what()
+        self.now = max(self.now, when)
+
+    def next_event(self) -> float | None:
+        """When something happens next."""
+        return self.queue[0][0] if self.queue else None
+
+    def send(self, request: Request, answer: Callable[[Outcome], None]) -> None:
+        """Start a request; the outcome comes later."""
+        self.requests += 1
+        started = self.now
+        took = self.rng.uniform(0.01, 0.2)
+        if self.rng.random() >= self.faults:
+            self.at(started + took / 2, lambda: self._execute_then(request, started, started + took, answer))
+            return
+        self._trouble(request, started, answer)
+
+    def _execute_then(self, request: Request, started: float, until: float, answer: Callable[[Outcome], None]) -> None:
+        reply = self._execute(request, started, gave_up=until)
+        self.at(until, lambda: answer(reply))
+
+    def _execute(self, request: Request, started: float, gave_up: float) -> Reply:
+        """The server does it, now."""
+        remote, rng = self.remote, self.rng
+        remote.now = self.now
+        writes = request.method == "POST" and not request.path.endswith("/search")
+        if writes:
+            self.before_write(request, started)
+        stale = not writes and rng.random() < self.stale
+        # Late reads may show the old state until a settle time after whoever asked for the change stopped waiting.
+        late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
+        reply = remote.handle(request, stale=stale, late_until=late_until)
+        if len(self.log) < 5000:
+            body = (request.body or b"").decode()[:300]
+            self.log.append(
+                f"{self.now:9.2f} {request.path.rpartition('mlflow/')[2]} {dict(request.query)} {body} -> {reply.status}"
+                f" {str(reply.body)[:300]}{' STALE' if stale else ''}"
+            )
+        if not writes and not stale:
+            self.after_look(request, self.now)
+        return reply
+
+    def _trouble(self, request: Request, started: float, answer: Callable[[Outcome], None]) -> None:
+        rng = self.rng
+        kind = rng.choice(
+            ["refused", "throttled", "throttled", "unauthorized", "lost", "lost after", "lost after", "zombie", "zombie"]
+            + ["half", "half", "half", "html", "html after", "500", "503", "503 after", "twin"]
+        )
+        took = rng.uniform(0.01, 3.0)
+        end = started + took
+        self.log.append(f"{self.now:9.2f} {request.path.rpartition('mlflow/')[2]}: {kind}")
+        lost, html = Failure(sent=True, reason="connection reset"), Reply(200, None, "<html>please log in")
+        broken = Reply(500, {"error_code": "INTERNAL_ERROR", "message": "database is away"}, "database is away")
+        busy = Reply(503, {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "locked"}, "locked")
+        asked = rng.choice([None, 0.0, 1.0, 20.0, 10.0**9]) if rng.random() < 0.3 else None
+        outcomes: dict[str, Outcome] = {
+            "refused": Failure(sent=False, reason="connection refused"),
+            "throttled": Reply(429, {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}, "", asked),
+            "unauthorized": Reply(401, None, "who are you?"),
+            "lost": lost,
+            "html": html,
+            "500": broken,
+            "503": Reply(503, None, "busy", asked),
+        }
+        if kind in outcomes:
+            self.at(end, lambda: answer(outcomes[kind]))
+        elif kind in ("lost after", "html after", "503 after"):
+            reply = {"lost after": lost, "html after": html, "503 after": busy}[kind]
+            self.at(started + took / 2, lambda: self._execute(request, started, gave_up=end))
+            self.at(end, lambda: answer(reply))
+        elif kind == "zombie":
+            late = end + rng.uniform(0.0, self.settle_s - EPSILON)
+            self.at(late, lambda: self._execute(request, started, gave_up=end))
+            self.at(end, lambda: answer(lost))
+        elif kind == "twin":  # a uniqueness error of the database, although nothing was written
+            reply = Reply(400, {"error_code": "BAD_REQUEST", "message": "UNIQUE constraint failed"}, "UNIQUE")
+            writes = request.path.endswith("/log-batch")
+            self.at(end, lambda: answer(reply if writes else lost))
+        else:
+            self.at(started + took / 2, lambda: self._half(request, started, end))
+            self.at(end, lambda: answer(rng.choice([lost, broken])))
+
+    def _half(self, request: Request, started: float, end: float) -> None:
+        """The server dies in the middle of a batch."""
+        self.remote.row_limit = self.rng.randrange(0, 8)
+        self._execute(request, started, gave_up=end)
+        self.remote.row_limit = None

@@ -1,0 +1,163 @@
+"""What the remote must hold in the end: a function of the journals and of what other people did there."""
+
+from __future__ import annotations
+
+from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.memory_state import MemoryState
+from localtrack_sync.records import Conflict, Intent, Parked, Rejected, RunBinding, Watermark
+from localtrack_sync.run_pass import CONFLICT_PREFIX, conflict_key
+from localtrack_sync.values import identity
+from tests.simulation.people import People
+from tests.simulation.remote import Remote, RunState
+from tests.simulation.world import CURSED_VALUE, POISON_SIGN, World
+
+
+class Oracle:
+    """Compares; `problems` is empty when all is as it must be."""
+
+    def __init__(self, world: World, remote: Remote, people: People, state: MemoryState) -> None:
+        self.world = world
+        self.remote = remote
+        self.people = people
+        self.state = state
+        self.problems: list[str] = list(people.violations)
+
+    def check(self) -> list[str]:
+        """Everything that is wrong."""
+        for run_id in self.world.known_runs():
+            self._run(run_id)
+        for experiment in self.world.experiments:
+            self._experiment(experiment)
+        return self.problems
+
+    def _wrong(self, run_id: str, what: str) -> None:
+        self.problems.append(f"run {run_id}: {what}")
+
+    def _experiment(self, experiment_id: str) -> None:
+        desired = self.world.desired_experiment(experiment_id)
+        used = [r for r in self.world.known_runs() if self.world.plans[r].experiment_id == experiment_id]
+        if desired is None or not used:
+            return
+        found = [e for e in self.remote.experiments.values() if e["name"] == desired.name]
+        if len(found) != 1:
+            self.problems.append(f"experiment {experiment_id} is there {len(found)} times")
+        elif {k: v for k, v in found[0]["tags"].items() if k != "localtrack.uid"} != desired.tags:
+            self.problems.append(f"experiment {experiment_id} has tags {found[0]['tags']}, not {desired.tags}")
+
+    def _run(self, run_id: str) -> None:
+        desired = self.world.desired_run(run_id)
+        assert desired is not None, "its creation is imported"
+        carrying = [r for r in self.remote.runs.values() if r.tags.get("localtrack.uid") == run_id]
+        bindings = [r for r in self.state.all() if isinstance(r, RunBinding) and r.scope_id == run_id]
+        if len(bindings) != 1 or bindings[0].state != "bound":
+            self._wrong(run_id, f"bound as {bindings}, on the remote {[r.run_id for r in carrying]}")
+            return
+        run = self.remote.runs[bindings[0].remote_id]
+        if run.run_id in self.people.deleted and not desired.deleted:
+            if not run.deleted:
+                self._wrong(run_id, "revived, though somebody else deleted it")
+            return
+        live = [r.run_id for r in carrying if not r.deleted and r.run_id not in self.people.deleted]
+        if live != ([] if desired.deleted else [run.run_id]):
+            self._wrong(run_id, f"live on the remote as {live}, bound to {run.run_id}, deleted={desired.deleted}")
+        if run.run_id in self.people.deleted:
+            return
+        self._metrics(desired, run)
+        self._params(desired, run)
+        self._tags(desired, run)
+        self._info(desired, run)
+        self._books(desired)
+
+    def _metrics(self, desired: DesiredRun, run: RunState) -> None:
+        points = self.world.all_points(desired.run_id)
+        bad = {identity(p) for p in points if POISON_SIGN in p.key}
+        cursed = {identity(p) for p in points if p.value == CURSED_VALUE}
+        expected = {identity(p) for p in points} - bad - cursed
+        if set(run.metrics) != expected:
+            lost, extra = expected - set(run.metrics), set(run.metrics) - expected
+            self._wrong(desired.run_id, f"missing points {sorted(map(str, lost))}, too many {sorted(map(str, extra))}")
+        elif len(run.metrics) != len(expected):
+            twice = sorted(str(p) for p in expected if run.metrics.count(p) > 1)
+            self._wrong(desired.run_id, f"points stored twice: {twice}")
+        for kind, wrong, found in (("rejected", bad, Rejected), ("parked", cursed - bad, Parked)):
+            keys = {r.key for r in self._records(desired.run_id, found) if r.kind == "metric"}
+            named = {identity(p) for p in points if f"{p.incarnation}:{p.pos}" in keys}
+            if named != wrong:
+                self._wrong(desired.run_id, f"{kind} points {named}, not {wrong}")
+
+    def _params(self, desired: DesiredRun, run: RunState) -> None:
+        conflicts = {(r.kind, r.key): r for r in self._records(desired.run_id, Conflict)}
+        disagreed = {c.key: {c.winner, *(value for value, _ in c.others)} for c in desired.param_conflicts}
+        for key, value in desired.params.items():
+            if POISON_SIGN in key:
+                if key in run.params or not self._rejected(desired.run_id, "param", key):
+                    self._wrong(desired.run_id, f"param {key} should be rejected")
+                continue
+            held = run.params.get(key)
+            if held != value and (("param", key) not in conflicts or held not in disagreed.get(key, set())):
+                self._wrong(desired.run_id, f"param {key} is {held!r}, not {value!r}")
+            if key in disagreed and ("journals", key) not in conflicts:
+                self._wrong(desired.run_id, f"nothing says that journals disagree about {key}")
+            if key in disagreed and conflict_key("param", key) not in run.tags:
+                self._wrong(desired.run_id, f"no tag shows that journals disagree about {key}")
+            if key not in disagreed and ("param", key) in conflicts:
+                self._wrong(desired.run_id, f"param {key} is in conflict with nobody")
+        if set(run.params) - set(desired.params):
+            self._wrong(desired.run_id, f"params from nowhere: {set(run.params) - set(desired.params)}")
+
+    def _tags(self, desired: DesiredRun, run: RunState) -> None:
+        wanted: dict[str, str | None] = {**dict.fromkeys(desired.dropped_tags), **desired.tags}
+        wanted["mlflow.runName"] = desired.name
+        parent = desired.tags.get("mlflow.parentRunId")
+        if parent:
+            wanted["mlflow.parentRunId"] = self._parent(parent)
+        for key in {*wanted, *run.tags}:
+            if key.startswith((CONFLICT_PREFIX, "localtrack.")):
+                continue
+            held, want = run.tags.get(key), wanted.get(key)
+            edit = self.people.edits.get((run.run_id, key))
+            if POISON_SIGN in key:
+                created = self.remote.flavour != "file"  # a create does not validate its tags on SQL
+                if not (created and held == want) and not self._rejected(desired.run_id, "tag", key) and want is not None:
+                    self._wrong(desired.run_id, f"tag {key} should be rejected")
+            elif edit is not None:
+                if held != edit.value:
+                    self._wrong(desired.run_id, f"tag {key} is {held!r}, but somebody made it {edit.value!r}")
+            elif held != want:
+                self._wrong(desired.run_id, f"tag {key} is {held!r}, not {want!r}")
+
+    def _parent(self, parent: str) -> str | None:
+        for record in self.state.all():
+            if isinstance(record, RunBinding) and record.scope_id == parent and record.state == "bound":
+                return record.remote_id
+        return None
+
+    def _info(self, desired: DesiredRun, run: RunState) -> None:
+        if run.status != desired.status:
+            self._wrong(desired.run_id, f"status {run.status}, not {desired.status}")
+        if desired.end_time is not None and run.end_time != desired.end_time:
+            self._wrong(desired.run_id, f"end time {run.end_time}, not {desired.end_time}")
+        if run.start_time != desired.start_time:
+            self._wrong(desired.run_id, f"start time {run.start_time}, not {desired.start_time}")
+        if run.name != desired.name and (run.run_id, "mlflow.runName") not in self.people.excused:
+            self._wrong(desired.run_id, f"name {run.name}, not {desired.name}")
+
+    def _books(self, desired: DesiredRun) -> None:
+        """Nothing is unaccounted for, and nothing that is fine stands in the wrong list."""
+        for intent in self._records(desired.run_id, Intent):
+            self._wrong(desired.run_id, f"left open: {intent}")
+        marks = {r.incarnation: r.upto for r in self._records(desired.run_id, Watermark)}
+        if any(marks.get(inc, 0) < head for inc, head in desired.head.items()):
+            self._wrong(desired.run_id, f"watermarks {marks}, heads {desired.head}")
+        for record in self._records(desired.run_id, Parked):
+            if not (record.kind == "metric" and "666.0" in record.value):
+                self._wrong(desired.run_id, f"parked: {record}")
+        for record in self._records(desired.run_id, Rejected):
+            if POISON_SIGN not in record.value + record.key:
+                self._wrong(desired.run_id, f"rejected, though it is fine: {record}")
+
+    def _rejected(self, run_id: str, kind: str, key: str) -> bool:
+        return any(r.kind == kind and r.key == key for r in self._records(run_id, Rejected))
+
+    def _records(self, run_id: str, kind: type) -> list:
+        return [r for r in self.state.all() if isinstance(r, kind) and r.scope_id == run_id]

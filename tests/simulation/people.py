@@ -1,0 +1,101 @@
+"""Other people at the remote: they set and remove tags, and delete runs. Also keeps watch that nobody overwrites them."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+
+from localtrack_sync.effects import Request
+from tests.simulation.remote import Remote
+
+
+@dataclass
+class Edit:
+    """A tag that somebody changed by hand, and that has not been written by localtrack since.
+
+    Attributes:
+        value: None: removed.
+        near_write: localtrack wrote the cell so shortly before that a removal may look like a write that was lost.
+    """
+
+    value: str | None
+    at: float
+    near_write: bool
+
+
+class People:
+    """Edits, and the proof that they stand.
+
+    Attributes:
+        edits: (remote run, key) -> the edit that stands there.
+        deleted: remote runs that somebody deleted.
+        excused: cells where an edit was lost in a gap that the documentation names.
+        forgetful: the delivery state was lost at some time: a removal before that cannot be told from "never written".
+    """
+
+    def __init__(self, rng: random.Random, remote: Remote, settle_s: float) -> None:
+        self.rng = rng
+        self.remote = remote
+        self.settle_s = settle_s
+        self.edits: dict[tuple[str, str], Edit] = {}
+        self.deleted: set[str] = set()
+        self.wrote: dict[tuple[str, str], float] = {}
+        self.looked: dict[str, float] = {}
+        self.excused: set[tuple[str, str]] = set()
+        self.lost_state_at = -1.0
+        self.count = 0
+        self.violations: list[str] = []
+
+    def act(self, now: float) -> None:
+        """Somebody does something."""
+        runs = [r for r in self.remote.runs.values() if not r.deleted]
+        if not runs:
+            return
+        run = self.rng.choice(runs)
+        if self.rng.random() < 0.07:
+            run.deleted = True
+            self.deleted.add(run.run_id)
+            return
+        key = f"t{self.rng.randrange(4)}"
+        self.count += 1
+        value = None if self.rng.random() < 0.3 else f"by-hand-{self.count}"
+        if value is None:
+            if key not in run.tags:
+                return
+            del run.tags[key]
+        else:
+            run.tags[key] = value
+        near = now - self.wrote.get((run.run_id, key), -1e9) < 2 * self.settle_s
+        self.edits[run.run_id, key] = Edit(value, now, near)
+
+    def on_look(self, request: Request, now: float) -> None:
+        """localtrack looked at a run, and was shown its present state."""
+        query = dict(request.query)
+        if request.path.endswith("runs/get"):
+            self.looked[query["run_id"]] = now
+
+    def on_write(self, request: Request, started: float) -> None:
+        """localtrack is about to write."""
+        given = json.loads(request.body or b"{}")
+        run_id = given.get("run_id", "")
+        run = self.remote.runs.get(run_id)
+        now = self.remote.now
+        if request.path.endswith("runs/restore") and run_id in self.deleted:
+            self.violations.append(f"revived run {run_id} that somebody else deleted")
+        if run is None or run.deleted:
+            return
+        keys = [t["key"] for t in given.get("tags", ())]
+        if request.path.endswith("/delete-tag"):
+            keys.append(given["key"])
+        for key in keys:
+            edit = self.edits.pop((run_id, key), None)
+            self.wrote[run_id, key] = now
+            if edit is None:
+                continue
+            self.excused.add((run_id, key))
+            if self.looked.get(run_id, -1.0) < edit.at or started < edit.at:
+                continue  # gap (a): edited between our look and our write, or while the write was under way
+            if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0):
+                continue  # gaps (b), (d): a removal that looks like a write that was never executed
+            self.violations.append(f"overwrote the edit {edit} of tag {key} of run {run_id}: {given}")

@@ -1,0 +1,322 @@
+"""A modelled MLflow server: three flavours, exact enough where replay depends on it.
+
+Flavours: "sql" (3.17 on SQL: repeated points are stored once), "old" (2.22 on SQL: as well, but it answers 400 for a
+repeated NaN, and says nothing about itself), "file" (the file store: everything is appended, row by row).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from localtrack_sync.effects import Reply, Request
+from localtrack_sync.values import Identity, canonical, remote_identity
+from tests.simulation.world import CURSED_VALUE, POISON_SIGN
+
+
+@dataclass
+class RunState:
+    """A run on the remote."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    user_id: str
+    start_time: int
+    status: str = "RUNNING"
+    end_time: int | None = None
+    deleted: bool = False
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[Identity] = field(default_factory=list)
+
+    def copy(self) -> RunState:
+        """What a late read would still show."""
+        new = RunState(self.run_id, self.experiment_id, self.name, self.user_id, self.start_time)
+        new.status, new.end_time, new.deleted = self.status, self.end_time, self.deleted
+        new.params, new.tags, new.metrics = dict(self.params), dict(self.tags), list(self.metrics)
+        return new
+
+
+class Refusal(Exception):  # noqa: N818
+    """The server answers with an error."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.reply = Reply(status, {"error_code": code, "message": message}, message)
+
+
+def missing(what: str) -> Refusal:
+    """No such thing."""
+    return Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"No {what}")
+
+
+class Remote:
+    """State and behaviour of the server. `now` and `lag` are set by the network for each request."""
+
+    def __init__(self, rng: random.Random, flavour: str) -> None:
+        self.rng = rng
+        self.flavour = flavour
+        self.experiments: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, RunState] = {}
+        self.ids = 0
+        self.now = 0.0
+        self.stale_until: dict[str, list[tuple[float, RunState | None]]] = {}
+        self.indexed = rng.random() < 0.7
+        self.row_limit: int | None = None  # the request dies after these many rows
+
+    # --- what others see ---
+
+    def seen(self, run_id: str, *, stale: bool) -> RunState | None:
+        """A run as a read shows it: as it is, or as it was a little while ago."""
+        versions = [v for v in self.stale_until.get(run_id, ()) if v[0] > self.now]
+        self.stale_until[run_id] = versions
+        if stale and versions:
+            return self.rng.choice(versions)[1]
+        return self.runs.get(run_id)
+
+    def remember(self, run_id: str, until: float) -> None:
+        """The run is about to change; late reads may show it as it is now until then."""
+        run = self.runs.get(run_id)
+        self.stale_until.setdefault(run_id, []).append((until, run.copy() if run else None))
+
+    # --- requests ---
+
+    def handle(self, request: Request, *, stale: bool = False, late_until: float = 0.0) -> Reply:
+        """Execute a request."""
+        path = request.path
+        if path == "/version":
+            text = "2.22.0" if self.flavour == "old" else "3.17.2"
+            return Reply(200, None, text)
+        if path == "/api/3.0/mlflow/server-info":
+            if self.flavour == "old":
+                return Reply(404, None, "<html>not found")
+            return Reply(200, {"store_type": "SqlStore" if self.flavour == "sql" else "FileStore"})
+        verb = path.removeprefix("/api/2.0/mlflow/").replace("/", "_").replace("-", "_")
+        given = dict(request.query) if request.method == "GET" else json.loads(request.body or b"{}", parse_constant=_bad)
+        try:
+            if verb in ("runs_get", "runs_search", "metrics_get_history"):
+                return Reply(200, getattr(self, verb)(given, stale))
+            return Reply(200, getattr(self, verb)(given, late_until) if verb.startswith("runs") else getattr(self, verb)(given))
+        except Refusal as refusal:
+            return refusal.reply
+
+    # experiments
+
+    def _experiment(self, experiment_id: str) -> dict[str, Any]:
+        if experiment_id not in self.experiments:
+            raise missing(f"experiment {experiment_id}")
+        return self.experiments[experiment_id]
+
+    def experiments_create(self, given: dict[str, Any]) -> dict[str, Any]:
+        if any(e["name"] == given["name"] for e in self.experiments.values()):
+            raise Refusal(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{given['name']}' already exists.")
+        self.ids += 1
+        tags = {t["key"]: t["value"] for t in given.get("tags", ())}
+        self.experiments[str(self.ids)] = {"name": given["name"], "tags": tags, "deleted": False}
+        return {"experiment_id": str(self.ids)}
+
+    def _shown(self, experiment_id: str) -> dict[str, Any]:
+        found = self._experiment(experiment_id)
+        tags = [{"key": k, "value": v} for k, v in found["tags"].items()]
+        stage = "deleted" if found["deleted"] else "active"
+        return {
+            "experiment": {"experiment_id": experiment_id, "name": found["name"], "tags": tags, "lifecycle_stage": stage}
+        }
+
+    def experiments_get(self, given: dict[str, Any]) -> dict[str, Any]:
+        return self._shown(given["experiment_id"])
+
+    def experiments_get_by_name(self, given: dict[str, Any]) -> dict[str, Any]:
+        for experiment_id, found in self.experiments.items():
+            if found["name"] == given["experiment_name"]:
+                return self._shown(experiment_id)
+        raise missing("experiment of that name")
+
+    def experiments_update(self, given: dict[str, Any]) -> dict[str, Any]:
+        if any(e["name"] == given["new_name"] for e in self.experiments.values()):
+            raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: experiments.name")
+        self._experiment(given["experiment_id"])["name"] = given["new_name"]
+        return {}
+
+    def experiments_set_experiment_tag(self, given: dict[str, Any]) -> dict[str, Any]:
+        self._experiment(given["experiment_id"])["tags"][given["key"]] = given["value"]
+        return {}
+
+    # runs
+
+    def _run(self, run_id: str, late_until: float, *, active: bool = True) -> RunState:
+        run = self.runs.get(run_id)
+        if run is None:
+            raise missing(f"run {run_id}")
+        if active and run.deleted:
+            message = f"The run {run_id} must be in the 'active' state. Current state is deleted."
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", message)
+        self.remember(run_id, late_until)
+        return run
+
+    def runs_create(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        self._experiment(given["experiment_id"])
+        self.ids += 1
+        run_id = f"r{self.ids}"
+        tags = {t["key"]: t["value"] for t in given.get("tags", ())}
+        if len(tags) != len(given.get("tags", ())):
+            raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: tags")
+        if self.flavour == "file" and any(POISON_SIGN in key for key in tags):
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", "Invalid tag name")
+        self.remember(run_id, late_until)
+        run = RunState(run_id, given["experiment_id"], given.get("run_name", ""), given.get("user_id", ""), given["start_time"])
+        run.tags = {**tags, "mlflow.runName": tags.get("mlflow.runName", run.name)}
+        self.runs[run_id] = run
+        return self._info(run)
+
+    def _info(self, run: RunState) -> dict[str, Any]:
+        latest: dict[str, Identity] = {}
+        for point in run.metrics:
+            old = latest.get(point[0])
+            if old is None or _order(point) > _order(old):
+                latest[point[0]] = point
+        info = {
+            "run_id": run.run_id,
+            "experiment_id": run.experiment_id,
+            "run_name": run.name,
+            "status": run.status,
+            "lifecycle_stage": "deleted" if run.deleted else "active",
+            "start_time": run.start_time,
+            "artifact_uri": f"mlflow-artifacts:/{run.run_id}",
+        }
+        if run.end_time is not None:
+            info["end_time"] = run.end_time
+        data = {
+            "metrics": [_metric(p) for p in latest.values()],
+            "params": [{"key": k, "value": v} for k, v in run.params.items()],
+            "tags": [{"key": k, "value": v} for k, v in run.tags.items()],
+        }
+        return {"run": {"info": info, "data": data}}
+
+    def runs_get(self, given: dict[str, Any], stale: bool) -> dict[str, Any]:
+        run = self.seen(given["run_id"], stale=stale)
+        if run is None:
+            raise missing(f"run {given['run_id']}")
+        return self._info(run)
+
+    def runs_search(self, given: dict[str, Any], stale: bool) -> dict[str, Any]:
+        uid = given["filter"].split("'")[1]
+        found = []
+        for run_id in sorted(self.runs):
+            run = self.seen(run_id, stale=stale)
+            if run is not None and run.experiment_id in given["experiment_ids"] and run.tags.get("localtrack.uid") == uid:
+                found.append(self._info(run)["run"])
+        return {"runs": found} if found else {}
+
+    def metrics_get_history(self, given: dict[str, Any], stale: bool) -> dict[str, Any]:
+        run = self.seen(given["run_id"], stale=stale)
+        if run is None:
+            if self.flavour == "file":
+                raise missing("run")
+            return {}
+        points = [p for p in run.metrics if p[0] == given["metric_key"]]
+        if self.flavour != "file":
+            points.sort(key=lambda p: (p[2], p[1], str(p[3])))
+        start, most = int(given.get("page_token", 0)), min(int(given["max_results"]), 3)
+        page: dict[str, Any] = {"metrics": [_metric(p) for p in points[start : start + most]]}
+        if start + most < len(points):
+            page["next_page_token"] = str(start + most)
+        return page
+
+    def runs_update(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        run = self._run(given["run_id"], late_until)
+        run.status = given.get("status", run.status)
+        run.end_time = given.get("end_time", run.end_time)
+        if given.get("run_name"):
+            run.name = run.tags["mlflow.runName"] = given["run_name"]
+        return {"run_info": {"run_id": run.run_id}}
+
+    def runs_delete(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        self._run(given["run_id"], late_until, active=False).deleted = True
+        return {}
+
+    def runs_restore(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        self._run(given["run_id"], late_until, active=False).deleted = False
+        return {}
+
+    def runs_delete_tag(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        run = self._run(given["run_id"], late_until)
+        if given["key"] not in run.tags:
+            raise missing(f"tag with name: {given['key']}")
+        del run.tags[given["key"]]
+        return {}
+
+    def runs_log_batch(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        self._validate(given)
+        run = self._run(given["run_id"], late_until)
+        for _ in self._rows(run, given):
+            if self.row_limit is not None:
+                self.row_limit -= 1
+                if self.row_limit < 0:
+                    raise Refusal(500, "INTERNAL_ERROR", "died half-way")
+        return {}
+
+    def _validate(self, given: dict[str, Any]) -> None:
+        metrics, params, tags = given.get("metrics", ()), given.get("params", ()), given.get("tags", ())
+        assert len(metrics) <= 1000, "too many metrics"
+        assert len(params) <= 100, "too many params"
+        assert len(tags) <= 100, "too many tags"
+        assert len({m["key"] for m in metrics}) <= 100, "too many keys"
+        assert len({p["key"] for p in params}) == len(params), "a param twice"
+        for name, items in (("metrics", metrics), ("params", params), ("tags", tags)):
+            for index, item in enumerate(items):
+                if POISON_SIGN in item["key"]:
+                    where = f"{name}[{index}].name" if self.indexed else "name"
+                    words = f"Invalid value \"{item['key']}\" for parameter '{where}' supplied"
+                    raise Refusal(400, "INVALID_PARAMETER_VALUE", words)
+        if any(m["value"] == CURSED_VALUE for m in metrics):
+            raise Refusal(500, "INTERNAL_ERROR", "something broke")
+
+    def _rows(self, run: RunState, given: dict[str, Any]) -> Iterator[None]:
+        """Apply row by row; a yield is a place where the server may die."""
+        params = {p["key"]: p["value"] for p in given.get("params", ())}
+        changed = [k for k, v in params.items() if run.params.get(k, v) != v]
+        if changed and self.flavour != "file":
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Changing param values is not allowed. {changed}")
+        yield
+        for key, value in params.items():
+            if run.params.get(key, value) != value:
+                raise Refusal(500, "INTERNAL_ERROR", f"Changing param values is not allowed. {key}")
+            run.params[key] = value
+            if self.flavour == "file":
+                yield
+        yield
+        points = [remote_identity(m) for m in given.get("metrics", ())]
+        if self.flavour == "file":
+            for point in points:
+                run.metrics.append(point)
+                yield
+        else:
+            stored = set(run.metrics)
+            if self.flavour == "old" and any(p[3] == "nan" and (p in stored or points.count(p) > 1) for p in points):
+                raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: metrics")
+            run.metrics += [p for p in dict.fromkeys(points) if p not in stored]
+        yield
+        for tag in given.get("tags", ()):
+            run.tags[tag["key"]] = tag["value"]
+            if self.flavour == "file":
+                yield
+        yield
+
+
+def _bad(text: str) -> Any:
+    raise AssertionError(f"a bare {text} in a request: the server would drop what follows")
+
+
+def _order(point: Identity) -> tuple[int, int, float]:
+    return (point[1], point[2], 0.0 if isinstance(point[3], str) else point[3])
+
+
+def _metric(point: Identity) -> dict[str, Any]:
+    value = "NaN" if isinstance(point[3], str) else point[3]
+    assert canonical(float(value)) == point[3], "values stay what they are"
+    return {"key": point[0], "step": point[1], "timestamp": point[2], "value": value}

@@ -1,0 +1,233 @@
+"""One seed: a world, a remote, a network and people; passes of the real engine with kills; then peace, and the oracle."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from localtrack_sync.effects import (
+    Done,
+    Effect,
+    Idle,
+    Load,
+    Outcome,
+    Perform,
+    ReadExperiment,
+    ReadPoints,
+    ReadRun,
+    Request,
+    Save,
+    Start,
+)
+from localtrack_sync.engine import Engine
+from localtrack_sync.jobs import Ending, Job, ReplaySettings
+from localtrack_sync.memory_state import MemoryState
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle
+from tests.simulation.people import People
+from tests.simulation.remote import Remote
+from tests.simulation.world import World
+
+SETTLE_S = 120.0
+#: Steps of one pass after which it counts as endless.
+STEPS = 20_000
+#: Passes in peace after which everything must have been delivered.
+PEACE = 8
+
+
+class Killed(Exception):  # noqa: N818
+    """SIGKILL."""
+
+
+@dataclass
+class Outline:
+    """What came of a seed."""
+
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    requests: int = 0
+    kills: int = 0
+    passes: int = 0
+    log: list[str] = field(default_factory=list)
+
+
+class Shell:
+    """Performs the engine's steps; the seam at which a broken protocol is built for the tests of the simulator itself."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+
+    def engine(self, settings: ReplaySettings, jobs: Sequence[Job], rng: Callable[[], float]) -> Engine:
+        """Make the engine."""
+        return Engine(settings, jobs, rng)
+
+    def perform(self, effect: Effect) -> Any:
+        """Answer an effect that is no request."""
+        simulation = self.simulation
+        match effect:
+            case Save():
+                simulation.state.save(effect)
+                return None
+            case Load():
+                return simulation.state.load(effect)
+            case ReadRun(run_id):
+                return simulation.world.desired_run(run_id)
+            case ReadExperiment(experiment_id):
+                return simulation.world.desired_experiment(experiment_id)
+            case ReadPoints():
+                return simulation.world.points(effect)
+        raise AssertionError(effect)
+
+    def sending(self, job: int, request: Request) -> None:
+        """A request is about to go out."""
+
+    def outcome(self, request: Request, outcome: Outcome) -> Outcome:
+        """What the engine is told."""
+        del request
+        return outcome
+
+
+class Simulation:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, shell: Callable[[Simulation], Shell] = Shell) -> None:
+        self.rng = random.Random(seed)
+        rng = self.rng
+        self.outline = Outline(seed)
+        self.world = World(random.Random(rng.random()))
+        self.remote = Remote(random.Random(rng.random()), rng.choice(["sql", "sql", "file", "file", "old"]))
+        faults = rng.choice([0.0, 0.1, 0.25, 0.25, 0.4])
+        self.network = Network(random.Random(rng.random()), self.remote, SETTLE_S, faults)
+        self.people = People(random.Random(rng.random()), self.remote, SETTLE_S)
+        self.network.before_write = self.people.on_write
+        self.network.after_look = self.people.on_look
+        self.state = MemoryState()
+        self.kill_share = rng.choice([0.0, 0.0, 0.003, 0.01, 0.03])
+        self.edit_share = rng.choice([0.0, 0.0, 0.002, 0.01])
+        self.lose_share = rng.choice([0.0, 0.0, 0.3])
+        self.peace = False
+        self.shell = shell(self)
+        self.generation = 0
+        for name in self.world.experiments:
+            if rng.random() < 0.5:
+                self.remote.experiments_create({"name": name})
+
+    def run(self) -> Outline:
+        """Passes with faults, then passes in peace, then the oracle."""
+        for _ in range(self.rng.randrange(1, 6)):
+            self.world.import_more()
+            self._pass_with_kills()
+            self.network.run_until(self.network.now + self.rng.choice([0.0, 1.0, 30.0, 200.0]))
+            if self.rng.random() < self.edit_share * 30:
+                self.people.act(self.network.now)
+        self.peace = True
+        self.network.faults = self.network.stale = 0.0
+        self.world.import_all()
+        self.network.run_until(self.network.now + 2 * SETTLE_S)
+        for _ in range(PEACE):
+            results = self._pass()
+            self.network.run_until(self.network.now + 2 * SETTLE_S)
+            if all(r.ending is Ending.DELIVERED for r in results):
+                break
+        self._pass()  # searches for second runs whose time has come
+        self.network.run_until(self.network.now + 2 * SETTLE_S)
+        requests = self.network.requests
+        self._pass()
+        resting = self.network.requests - requests
+        outline = self.outline
+        outline.problems += Oracle(self.world, self.remote, self.people, self.state).check()
+        parked = any("cursed" in p or "parked" in p for p in outline.problems)
+        stuck = [r for r in results if r.ending is not Ending.DELIVERED]
+        if resting and not stuck and not parked:
+            outline.problems.append(f"{resting} requests although everything is delivered")
+        outline.requests = self.network.requests
+        outline.log = self.network.log
+        return outline
+
+    def _pass_with_kills(self) -> None:
+        for _ in range(6):
+            try:
+                self._pass()
+            except Killed:
+                self.outline.kills += 1
+                self.generation += 1  # nobody hears the answers to what is under way
+                if self.rng.random() < self.lose_share:
+                    self.state = MemoryState()
+                    self.people.lost_state_at = self.network.now
+                    self.network.log.append(f"{self.network.now:9.2f} delivery state lost")
+                self.network.run_until(self.network.now + self.rng.choice([0.0, 0.1, 10.0]))
+                continue
+            return
+
+    def _pass(self) -> list:
+        """One replay, from the making of an engine to its end."""
+        self.generation += 1
+        generation = self.generation
+        self.outline.passes += 1
+        rng, network = self.rng, self.network
+        patience = rng.choice([5.0, 60.0, 1000.0])
+        settings = ReplaySettings(
+            settle_s=SETTLE_S,
+            connections=rng.choice([1, 2, 3]),
+            patience_s=patience,
+            window=rng.choice([2, 5, 100]),
+            wall_offset_s=1e9,
+        )
+        jobs = [Job("run", run_id) for run_id in self.world.known_runs()]
+        jobs += [Job("experiment", e) for e in self.world.experiments if self.peace or rng.random() < 0.3]
+        rng.shuffle(jobs)
+        network.log.append(f"{network.now:9.2f} --- pass {self.outline.passes}, {self.remote.flavour}")
+        engine = self.shell.engine(settings, jobs, rng.random)
+        for _ in range(STEPS):
+            step = engine.next(network.now)
+            if not self.peace:
+                self._meanwhile()
+            match step:
+                case Done():
+                    return engine.results.jobs
+                case Perform(job, effect):
+                    answer = self.shell.perform(effect)
+                    engine.feed(job, answer, network.now)
+                    network.run_until(network.now + 0.001)
+                case Start(job, send):
+                    self._start(engine, generation, job, send.request)
+                case Idle(until):
+                    event = network.next_event()
+                    assert until is not None or event is not None, "idle for ever"
+                    assert until is None or until > network.now or event is not None, "idle without end"
+                    times = [t for t in (until, event) if t is not None]
+                    network.run_until(max(min(times), network.now + 1e-6))
+        raise AssertionError("the engine does not come to an end")
+
+    def _start(self, engine: Engine, generation: int, job: int, request: Request) -> None:
+        self.shell.sending(job, request)
+
+        def answer(outcome: Outcome) -> None:
+            if generation == self.generation:
+                engine.feed(job, self.shell.outcome(request, outcome), self.network.now)
+
+        self.network.send(request, answer)
+
+    def _meanwhile(self) -> None:
+        """A kill, an edit, a journal that grows: between any two steps."""
+        rng = self.rng
+        if rng.random() < self.kill_share:
+            self.network.log.append(f"{self.network.now:9.2f} KILL")
+            raise Killed
+        if rng.random() < self.edit_share:
+            self.people.act(self.network.now)
+        if rng.random() < 0.02:
+            self.world.import_more()
+
+
+def simulate(seed: int, shell: Callable[[Simulation], Shell] = Shell) -> Outline:
+    """Run one seed."""
+    simulation = Simulation(seed, shell)
+    try:
+        return simulation.run()
+    except AssertionError as error:
+        simulation.outline.problems.append(f"assertion: {error}")
+        simulation.outline.log = simulation.network.log
+        return simulation.outline

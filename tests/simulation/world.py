@@ -1,0 +1,269 @@
+"""The training side of the simulation: journals with ops, and a catalog that knows a prefix of each.
+
+A small model of its own, so that a mistake in the product's merge cannot hide one in replay: tags, status, name and life by
+last writer, params by the owner's first claim, points by (incarnation, position).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point
+from localtrack_sync.effects import ReadPoints
+from localtrack_sync.values import identity
+
+#: A key with this sign is refused by the model remote; a value like this breaks it (HTTP 500) every time.
+POISON_SIGN = "!"
+CURSED_VALUE = 666.0
+
+
+@dataclass
+class Journal:
+    """One writing process: its ops in order, and how many of them the catalog has imported."""
+
+    incarnation: str
+    ops: list[tuple[int, str, str, Any]] = field(default_factory=list)  # stamp, kind, run id, payload
+    imported: int = 0
+
+
+@dataclass
+class RunPlan:
+    """A run as it was created."""
+
+    run_id: str
+    experiment_id: str
+    owner: str
+    name: str
+    start_time: int
+
+
+class World:
+    """Journals, what they say, and what is imported of them."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.journals = [Journal(f"{i}{rng.randrange(16**6):06x}") for i in range(rng.choice([1, 1, 2, 3]))]
+        self.experiments = [f"exp{i}" for i in range(rng.choice([1, 1, 2]))]
+        self.experiment_ops: dict[str, list[tuple[int, str, Any]]] = {e: [] for e in self.experiments}
+        self.plans: dict[str, RunPlan] = {}
+        self.clock = 1000
+        self.times = 0
+        self._cache: dict[str, tuple[tuple[int, ...], DesiredRun | None]] = {}
+        self._write()
+
+    # --- making it up ---
+
+    def _stamp(self) -> int:
+        self.clock += self.rng.randrange(1, 5)
+        return self.clock
+
+    def _add(self, journal: Journal, kind: str, run_id: str, payload: Any) -> None:
+        journal.ops.append((self._stamp(), kind, run_id, payload))
+
+    def _write(self) -> None:
+        rng = self.rng
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            journal = rng.choice(self.journals)
+            run_id = f"{rng.randrange(16**8):08x}"
+            plan = RunPlan(run_id, rng.choice(self.experiments), journal.incarnation, f"name-{run_id[:4]}", self._ms())
+            tags = {f"t{i}": self._value("v") for i in range(rng.randrange(3))}
+            if self.plans and rng.random() < 0.4:
+                tags["mlflow.parentRunId"] = rng.choice(list(self.plans))
+            self.plans[run_id] = plan
+            self._add(journal, "create", run_id, tags)
+        for _ in range(rng.randrange(0, 26)):
+            run_id = rng.choice(list(self.plans))
+            owner = next(j for j in self.journals if j.incarnation == self.plans[run_id].owner)
+            journal = owner if rng.random() < 0.6 else rng.choice(self.journals)
+            self._log(journal, run_id)
+        for run_id, plan in self.plans.items():
+            owner = next(j for j in self.journals if j.incarnation == plan.owner)
+            if rng.random() < 0.8:
+                self._add(owner, "status", run_id, (rng.choice(["FINISHED", "FAILED", "KILLED"]), self._ms()))
+            if rng.random() < 0.15:
+                self._log(rng.choice(self.journals), run_id)
+            if rng.random() < 0.1:
+                self._add(owner, "status", run_id, ("RUNNING", None))
+            if rng.random() < 0.15:
+                self._add(owner, "deleted", run_id, True)
+                if rng.random() < 0.5:
+                    self._log(rng.choice(self.journals), run_id)
+                if rng.random() < 0.4:
+                    self._add(owner, "deleted", run_id, False)
+        for experiment in self.experiments:
+            if rng.random() < 0.3:
+                self.experiment_ops[experiment].append((self._stamp(), "tag", ("et", self._value("e"))))
+
+    def _ms(self) -> int:
+        self.times += self.rng.randrange(1, 30)
+        return 1_700_000_000_000 + self.times
+
+    def _value(self, prefix: str) -> str:
+        return f"{prefix}{self.rng.randrange(4)}"
+
+    def _log(self, journal: Journal, run_id: str) -> None:
+        rng = self.rng
+        kind = rng.choice(["metrics", "metrics", "metrics", "param", "param", "tag", "tag", "tag", "drop", "name"])
+        if kind == "metrics":
+            self._add(journal, kind, run_id, self._points(journal, run_id))
+        elif kind == "param":
+            sign = POISON_SIGN if rng.random() < 0.03 else ""
+            self._add(journal, kind, run_id, (f"p{rng.randrange(4)}{sign}", self._value("x")))
+        elif kind == "tag":
+            sign = POISON_SIGN if rng.random() < 0.03 else ""
+            self._add(journal, kind, run_id, (f"t{rng.randrange(4)}{sign}", self._value("v")))
+        elif kind == "drop":
+            self._add(journal, "tag", run_id, (f"t{rng.randrange(4)}", None))
+        else:
+            self._add(journal, "name", run_id, f"name-{rng.randrange(5)}")
+
+    def _points(self, journal: Journal, run_id: str) -> list[tuple[str, float, int, int]]:
+        rng = self.rng
+        points = []
+        for _ in range(rng.choice([1, 1, 2, 5, 9])):
+            value = rng.choice([0.5, 1.0, -0.0, 0.25, float("nan"), float("inf"), -1e300, 3.0])
+            if rng.random() < 0.01:
+                value = CURSED_VALUE
+            sign = POISON_SIGN if rng.random() < 0.01 else ""
+            points.append((f"m{rng.randrange(3)}{sign}", value, self._ms(), rng.randrange(3)))
+        if rng.random() < 0.3:  # the same again: from this journal or, as another rank would, from any
+            points.append(rng.choice(points))
+        earlier = [op for j in self.journals for op in j.ops if op[1] == "metrics" and op[2] == run_id]
+        if earlier and rng.random() < 0.3:
+            points.append(rng.choice(rng.choice(earlier)[3]))
+        return points
+
+    # --- the catalog ---
+
+    def import_more(self) -> None:
+        """Some journals grow; a journal is imported in order, journals in any order."""
+        for journal in self.journals:
+            if self.rng.random() < 0.6:
+                journal.imported = min(len(journal.ops), journal.imported + self.rng.randrange(0, 12))
+
+    def import_all(self) -> None:
+        """Everything is imported."""
+        for journal in self.journals:
+            journal.imported = len(journal.ops)
+
+    def known_runs(self) -> list[str]:
+        """Runs whose creation is imported."""
+        return [op[2] for j in self.journals for op in j.ops[: j.imported] if op[1] == "create"]
+
+    def _ops(self, run_id: str) -> list[tuple[int, str, int, str, Any]]:
+        """Imported ops of a run in order of their stamps: (stamp, incarnation, n, kind, payload)."""
+        return sorted(
+            (
+                (op[0], j.incarnation, n, op[1], op[3])
+                for j in self.journals
+                for n, op in enumerate(j.ops[: j.imported], start=1)
+                if op[2] == run_id
+            ),
+            key=lambda op: op[:3],
+        )
+
+    def desired_run(self, run_id: str) -> DesiredRun | None:
+        """What the catalog says of a run."""
+        state = tuple(j.imported for j in self.journals)
+        cached = self._cache.get(run_id)
+        if cached is not None and cached[0] == state:
+            return cached[1]
+        run = self._merge(run_id)
+        self._cache[run_id] = (state, run)
+        return run
+
+    def _merge(self, run_id: str) -> DesiredRun | None:
+        plan, ops = self.plans.get(run_id), self._ops(run_id)
+        if plan is None or not any(op[3] == "create" for op in ops):
+            return None
+        run = DesiredRun(run_id, plan.experiment_id, plan.name, "me", "RUNNING", plan.start_time, None, deleted=False)
+        fields: dict[str, Any] = {"name": plan.name, "status": "RUNNING", "end_time": None, "deleted": False}
+        tags: dict[str, str | None] = {}
+        ever: dict[str, set[str]] = {"mlflow.runName": {plan.name}}
+        claims: dict[str, list[tuple[bool, int, str, int, str]]] = {}
+        head: dict[str, int] = {}
+        for stamp, inc, n, kind, payload in ops:
+            if kind == "create":
+                for key, value in payload.items():
+                    tags[key] = value
+                    ever.setdefault(key, set()).add(value)
+            elif kind == "tag":
+                key, value = payload
+                tags[key] = value
+                if value is not None:
+                    ever.setdefault(key, set()).add(value)
+            elif kind == "param":
+                claims.setdefault(payload[0], []).append((inc != plan.owner, stamp, inc, n, payload[1]))
+            elif kind == "status":
+                fields["status"] = payload[0]
+                fields["end_time"] = payload[1] if payload[1] is not None else fields["end_time"]
+            elif kind == "name":
+                fields["name"] = payload
+                ever["mlflow.runName"].add(payload)
+            elif kind == "deleted":
+                fields["deleted"] = payload
+            elif kind == "metrics":
+                head[inc] = n * 4096 + len(payload) - 1
+        params, conflicts = {}, []
+        for key, found in claims.items():
+            winner = min(found)[4]
+            params[key] = winner
+            others = tuple(sorted({(value, inc) for _, _, inc, _, value in found if value != winner}))
+            if others:
+                conflicts.append(ParamConflict(key, winner, others))
+        return DesiredRun(
+            run.run_id,
+            run.experiment_id,
+            fields["name"],
+            run.user_id,
+            fields["status"],
+            run.start_time,
+            fields["end_time"],
+            fields["deleted"],
+            params=params,
+            param_conflicts=tuple(sorted(conflicts, key=lambda c: c.key)),
+            tags={k: v for k, v in tags.items() if v is not None},
+            dropped_tags=tuple(sorted(k for k, v in tags.items() if v is None)),
+            ever={k: tuple(sorted(v)) for k, v in ever.items()},
+            head=head,
+        )
+
+    def desired_experiment(self, experiment_id: str) -> DesiredExperiment | None:
+        """What the catalog says of an experiment."""
+        if experiment_id not in self.experiments:
+            return None
+        tags = {}
+        for _, _, (key, value) in self.experiment_ops[experiment_id]:
+            tags[key] = value
+        ever = {key: tuple({v for _, _, (k, v) in self.experiment_ops[experiment_id] if k == key}) for key in tags}
+        return DesiredExperiment(experiment_id, experiment_id, None, deleted=False, tags=tags, ever=ever)
+
+    def all_points(self, run_id: str) -> list[Point]:
+        """Imported points of a run in (incarnation, position) order."""
+        points = []
+        for journal in sorted(self.journals, key=lambda j: j.incarnation):
+            for n, op in enumerate(journal.ops[: journal.imported], start=1):
+                if op[1] == "metrics" and op[2] == run_id:
+                    for i, (key, value, ts, step) in enumerate(op[3]):
+                        points.append(Point(journal.incarnation, n * 4096 + i, key, value, ts, step))
+        return points
+
+    def points(self, read: ReadPoints) -> tuple[Point, ...]:
+        """Answer a ReadPoints."""
+        after, upto = dict(read.after), dict(read.upto)
+        found: list[Point] = []
+        seen = set()
+        every = self.all_points(read.run_id)
+        if read.distinct:
+            seen = {identity(p) for p in every if p.pos <= after.get(p.incarnation, 0)}
+        for point in every:
+            if not after.get(point.incarnation, 0) < point.pos <= upto.get(point.incarnation, 0):
+                continue
+            if read.distinct:
+                if identity(point) in seen:
+                    continue
+                seen.add(identity(point))
+            found.append(point)
+        return tuple(found[: read.limit])
