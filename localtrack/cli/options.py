@@ -12,10 +12,14 @@ from localtrack.store import Store
 
 
 def _store(context: click.Context, _parameter: click.Parameter, given: str | None) -> Store:
-    """The store that was named after the command, else before it, else by the environment."""
-    from localtrack.settings import load
+    """The store named after the command, else before it, else where training code would log in this environment."""
+    from localtrack import settings, tracking_uri
 
-    return Store.at(given or context.find_root().params.get("store") or load(os.environ).store)
+    named = given or context.find_root().params.get("store")
+    if not named:
+        here = settings.load(os.environ)
+        named = tracking_uri.parse(here.tracking_uri).store or here.store
+    return Store.at(named)
 
 
 def store_option(command: Any) -> Any:
@@ -24,7 +28,7 @@ def store_option(command: Any) -> Any:
         "--store",
         metavar="PATH",
         callback=_store,
-        help="Store directory. Default: LOCALTRACK_STORE, else localtrack in your data directory.",
+        help="Store directory. Default: the one that training code here would log to.",
     )(command)
 
 

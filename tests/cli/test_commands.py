@@ -161,6 +161,17 @@ def test_store_may_be_named_before_or_after_the_command(store: Path, capsys: pyt
     assert document(capsys, "--store", str(store), "runs") == document(capsys, "runs", "--store", str(store))
 
 
+def test_commands_look_where_training_code_logs(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tracking URI that names a directory is the store of the commands too, before LOCALTRACK_STORE."""
+    monkeypatch.setenv("LOCALTRACK_STORE", f"{store}-other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"localtrack:{store}")
+    assert document(capsys, "runs")["store"] == str(store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
+    assert "There is no store" in lines(capsys, "runs", code=1)
+
+
 def stuck(store: Path) -> str:
     """Write a delivery state with one entry of each kind for the run `first`; returns its id."""
     first = run_id(store, "first")
