@@ -31,12 +31,16 @@ class SyncSettings:
     Attributes:
         environ: for credentials, TLS and proxies.
         command: how this process is named to a second one that finds the lock held.
+        clock: monotonic seconds.
+        wall: seconds since the epoch.
     """
 
     replay: ReplaySettings
     transport: TransportSettings
     environ: Mapping[str, str] = field(repr=False)
     command: str = "localtrack sync"
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def run_errand(
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
         wires = _connect(address, settings)
         try:
-            bench = Bench(catalog, state, wires, settings.replay)
+            bench = Bench(catalog, state, wires, settings.replay, settings.clock, settings.wall)
             news = News(catalog, runs, state)
             report = replay(bench, news(), news, watcher, stop)
         finally:

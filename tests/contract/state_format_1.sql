@@ -28,6 +28,7 @@ CREATE TABLE run_binding (
   nonce TEXT NOT NULL,
   artifact_uri TEXT NOT NULL,
   fresh INTEGER NOT NULL,
+  bound_wall_s REAL NOT NULL,
   sweep_wall_s REAL NOT NULL,
   PRIMARY KEY (scope, scope_id)
 ) WITHOUT ROWID;

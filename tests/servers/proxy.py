@@ -66,6 +66,16 @@ def on(what: str, fault: Fault, *, nth: Iterable[int] = (0,)) -> Rule:
     return lambda seen: fault if seen.what.endswith(what) and seen.nth in chosen else Pass()
 
 
+def both(first: Rule, second: Rule) -> Rule:
+    """A rule: what the first says, and where that is nothing, what the second says."""
+
+    def rule(seen: Seen) -> Fault:
+        fault = first(seen)
+        return second(seen) if isinstance(fault, Pass) else fault
+
+    return rule
+
+
 @final
 class FaultProxy:
     """The proxy; a context manager. Listens on 127.0.0.1, on the same port for its whole life.
@@ -73,11 +83,13 @@ class FaultProxy:
     Attributes:
         rule: asked once for each request, in order of arrival; may be replaced at any time.
         seen: all requests so far.
+        faulted: those that did not simply pass.
     """
 
     def __init__(self, upstream_port: int, rule: Rule = always_pass) -> None:
         self.rule = rule
         self.seen: list[Seen] = []
+        self.faulted: list[Seen] = []
         self._upstream_port = upstream_port
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -148,7 +160,10 @@ class FaultProxy:
             with client.makefile("rb") as stream, suppress(OSError):
                 while (message := read_message(stream)) is not None:
                     seen = self._note(*message)
-                    if not self._act(self.rule(seen), seen, client):
+                    fault = self.rule(seen)
+                    if not isinstance(fault, Pass):
+                        self.faulted.append(seen)
+                    if not self._act(fault, seen, client):
                         return
         finally:
             self._open.discard(client)
