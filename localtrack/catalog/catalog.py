@@ -14,7 +14,8 @@ from localtrack.catalog.connections import Readers
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, Point
 from localtrack.catalog.entries import JournalEntry, RunEntry, Totals
 from localtrack.catalog.files import Signature
-from localtrack.catalog.importer import Importer, Source
+from localtrack.catalog.importer import Importer
+from localtrack.catalog.source import Source
 from localtrack.catalog.upkeep import Upkeep, is_damage, is_unwritable
 from localtrack.entities import Experiment, Metric, PagedList, Run
 from localtrack.journal.mounts import on_network

@@ -251,7 +251,7 @@ def run_index(connection: sqlite3.Connection) -> list[RunEntry]:
         "WHERE c.value <> w.value GROUP BY c.run) x ON x.run = r.id "
         "WHERE r.create_stamp IS NOT NULL ORDER BY r.start_time, r.run_id"
     )
-    return [RunEntry(*row[:5], bool(row[5]), *row[6:]) for row in rows]
+    return [RunEntry(*(*row[:5], bool(row[5]), *row[6:])) for row in rows]
 
 
 def files(connection: sqlite3.Connection) -> tuple[dict[str, str], frozenset[str]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from contextlib import closing
 
-from localtrack.catalog import merge, writing
+from localtrack.catalog import copies, merge, writing
 from localtrack.catalog.files import Signature
-from localtrack.catalog.merge import Changes, Numbers
+from localtrack.catalog.merge import OPEN_END, Changes, Numbers
+from localtrack.catalog.source import Source, UnreadableError, bulk, guarded, items
 from localtrack.errors import StoreError
-from localtrack.journal.connect import HeldJournal
-from localtrack.journal.ops import Damage, JournalInfo, Record
+from localtrack.journal.ops import Damage, JournalInfo
+from localtrack.journal.reader import Points
 
 #: Points in memory before they are written, and in one transaction before it is committed: bounds the memory of an import
 #: (about 250 bytes a point) and what a kill costs; larger ones are not faster.
@@ -23,24 +23,11 @@ POINTS_PER_COMMIT = 200_000
 RECORDS_PER_WRITE = 20_000
 
 
-class UnreadableError(StoreError):
-    """A journal file cannot be read (further); `passing`: it is worth trying again although the file did not change."""
-
-    def __init__(self, reason: str, *, passing: bool) -> None:
-        super().__init__(reason)
-        self.passing = passing
-
-
-class Source(Protocol):
-    """One readable journal (localtrack.journal.reader.JournalReader)."""
-
-    info: JournalInfo
-
-    def read(self, after: int, limit: int = ...) -> Iterator[Record | Damage]:
-        """Records and damage with n > after, in order."""
-
-    def close(self) -> None:
-        """Let go of the file."""
+#: What a record raises that SQLite cannot hold (a lone surrogate, more than 64 bits) or that is not what its kind says.
+_UNKEEPABLE = (
+    *(ValueError, TypeError, OverflowError, AssertionError),
+    *(sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError),
+)
 
 
 def _nothing() -> None:
@@ -81,29 +68,29 @@ class Importer:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for name in changed:
-                self._bring_file(name, files[name])
+                self._bring_file(name, files[name], new=name not in known)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            for numbers in (self._run, self._key, self._extra):
-                numbers.clear()
+            self._forget_numbers()
             raise
-        self._uncommitted = 0
+        finally:
+            self._uncommitted = 0
 
-    def _bring_file(self, name: str, signature: Signature) -> None:
+    def _bring_file(self, name: str, signature: Signature, *, new: bool) -> None:
         journal: int | None = None
         seen, error = signature.text if signature.settled else "", ""
         try:
-            with _unreadable():
+            with guarded():
                 source = self._open(os.path.join(self._directory, name))
             with closing(source):
                 journal = self._journal_number(source.info)
-                for changes in self._passes(source, journal):
-                    writing.write(self._connection, changes)
-                    self._uncommitted += len(changes.metrics)
-                    if self._uncommitted >= POINTS_PER_COMMIT:
-                        self._commit_and_go_on()
+                copies.check_end(self._connection, source, journal)
+                if new:
+                    self._meet(source, journal)
+                self._connection.execute("DELETE FROM damage WHERE journal = ? AND last_n >= ?", (journal, OPEN_END))
+                self._bring_records(source, journal)
         except UnreadableError as trouble:
             error = str(trouble)
             if trouble.passing:
@@ -120,48 +107,86 @@ class Importer:
         row = self._connection.execute("SELECT id FROM journal WHERE incarnation = ?", (info.incarnation,)).fetchone()
         return int(row[0])
 
-    def _passes(self, source: Source, journal: int) -> Iterator[Changes]:
-        """What is new in a journal, in pieces that fit into memory."""
-        (after,) = self._connection.execute("SELECT upto FROM journal WHERE id = ?", (journal,)).fetchone()
-        more = True
-        while more:
-            changes = Changes(source.info.incarnation, Numbers(journal, self._run, self._key, self._extra))
-            more = False
+    def _meet(self, source: Source, journal: int) -> None:
+        """A file is seen for the first time: compare it with others of its journal, take from it what is damaged there."""
+        for (name,) in self._connection.execute(
+            "SELECT name FROM file WHERE journal = ? AND error IS NULL", (journal,)
+        ).fetchall():
             try:
-                for item in _items(source, after):
-                    more = True
-                    if isinstance(item, Damage):
-                        changes.damage.append(item)
-                        after = changes.upto = max(changes.upto, item.last_n)
+                other = self._open(os.path.join(self._directory, name))
+            except (StoreError, sqlite3.Error, OSError):
+                continue  # gone or unreadable: there is nothing to compare with
+            with closing(other):
+                copies.check_same(source, other, name)
+        for changes in copies.fill_holes(self._connection, source, self._changes(source, journal)):
+            writing.write(self._connection, changes)
+
+    def _changes(self, source: Source, journal: int) -> Callable[[], Changes]:
+        return lambda: Changes(source.info.incarnation, Numbers(journal, self._run, self._key, self._extra))
+
+    def _bring_records(self, source: Source, journal: int) -> None:
+        """Import what is new in a journal, in pieces that fit into memory."""
+        (after,) = self._connection.execute("SELECT upto FROM journal WHERE id = ?", (journal,)).fetchone()
+        one_by_one_until = 0
+        reached = None
+        while reached != after:
+            limit = RECORDS_PER_WRITE if after >= one_by_one_until else 1
+            reached = after
+            try:
+                after = self._bring_piece(source, journal, after, limit)
+            except _UNKEEPABLE as trouble:
+                if limit > 1:  # find the record that it is about
+                    one_by_one_until = after + RECORDS_PER_WRITE
+                    reached = None
+                else:
+                    after = self._pass_over(source, journal, after, trouble)
+
+    def _bring_piece(self, source: Source, journal: int, after: int, limit: int) -> int:
+        """Import at most `limit` records beyond `after`, wholly or not at all; returns how far it came."""
+        changes = self._changes(source, journal)()
+        trouble: UnreadableError | None = None
+        self._connection.execute("SAVEPOINT piece")
+        try:
+            try:
+                for item in bulk(source, after, limit):
+                    if isinstance(item, Points):
+                        merge.fold_points(changes, item)
                     else:
                         merge.fold(changes, item)
-                        after = item.n
                     if len(changes.metrics) >= POINTS_PER_WRITE:
                         break
-            except UnreadableError:
-                yield changes  # what could be read before is not held back
-                raise
-            if more:
-                yield changes
+            except UnreadableError as error:
+                trouble = error  # what could be read before it is not held back
+            writing.write(self._connection, changes)
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO piece")
+            self._forget_numbers()
+            raise
+        self._connection.execute("RELEASE piece")
+        self._uncommitted += len(changes.metrics)
+        if self._uncommitted >= POINTS_PER_COMMIT:
+            self._commit_and_go_on()
+        if trouble is not None:
+            raise trouble
+        return max(after, changes.upto)
+
+    def _pass_over(self, source: Source, journal: int, after: int, trouble: Exception) -> int:
+        """Note a record that this catalog cannot hold (checked values never are), so that it stops nothing else."""
+        for item in items(source, after, 1):
+            last = item.last_n if isinstance(item, Damage) else item.n
+            changes = self._changes(source, journal)()
+            merge.fold(changes, Damage(after + 1, last, f"cannot be kept: {type(trouble).__name__}: {trouble}"))
+            writing.write(self._connection, changes)
+            return last
+        return after
+
+    def _forget_numbers(self) -> None:
+        for numbers in (self._run, self._key, self._extra):
+            numbers.clear()
 
     def _commit_and_go_on(self) -> None:
         self._connection.execute("COMMIT")
         self._uncommitted = 0
         self._committed()
         self._connection.execute("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _unreadable() -> Iterator[None]:
-    """Tell trouble with a journal from trouble with the catalog, which raises the same classes."""
-    try:
-        yield
-    except (HeldJournal, sqlite3.Error, OSError) as error:
-        raise UnreadableError(str(error), passing=True) from error
-    except StoreError as error:
-        raise UnreadableError(str(error), passing=False) from error
-
-
-def _items(source: Source, after: int) -> Iterator[Record | Damage]:
-    with _unreadable():
-        yield from source.read(after, RECORDS_PER_WRITE)

@@ -16,9 +16,9 @@ stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from localtrack.entities import Metric, RunStatus
 from localtrack.journal.ops import (
@@ -43,6 +43,9 @@ from localtrack.journal.ops import (
 #: MLflow keeps this tag and the name of the run equal: setting one sets the other (3.17.2, SqlAlchemyStore.set_tag and
 #: update_run_info). Deleting the tag leaves the name; setting it to "" changes neither.
 RUN_NAME_TAG = "mlflow.runName"
+
+#: last_n of damage at the end of a file that does not tell how far it went: more may yet be read behind it.
+OPEN_END = 1 << 62
 
 #: Kinds of registers. A tag's key is the tag's name, the others have the key "".
 TAG, NAME, STATUS, END_TIME, DELETED = "tag", "name", "status", "end_time", "deleted"
@@ -109,7 +112,7 @@ class Changes:
         claims: (run_id, key, value) -> smallest OpId of this journal for that param value.
         run_ever: (run_id, tag key, value) -> nothing: every value ever written to a tag.
         experiment_ever: (experiment_id, kind, key, value) -> nothing: the same, and every name.
-        upto: greatest record number seen, 0 for none.
+        upto: greatest record number seen, 0 for none; `last_stamp` is its stamp, 0 when it is damaged.
     """
 
     incarnation: str
@@ -129,6 +132,7 @@ class Changes:
     unknown: dict[int, int] = field(default_factory=dict)
     sealed: bool = False
     upto: int = 0
+    last_stamp: int = 0
     max_stamp: int = 0
     first_ms: int = 1 << 62
     last_ms: int = 0
@@ -148,12 +152,41 @@ def first(claims: dict[tuple[str, str, str], OpId], where: tuple[str, str, str],
         claims[where] = op
 
 
-def fold(changes: Changes, record: Record) -> None:
-    """Add one record to `changes`."""
+class Points(Protocol):
+    """Metrics of one run from consecutive records that hold nothing else (localtrack.journal.reader.Points)."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+
+    @property
+    def last_n(self) -> int:
+        """The last record."""
+
+    @property
+    def first_stamp(self) -> int:
+        """Stamp of the first record."""
+
+    @property
+    def last_stamp(self) -> int:
+        """Stamp of the last record."""
+
+    @property
+    def rows(self) -> Sequence[tuple[int, str, int, int, float]]:
+        """(pos, key, step, ts, value), in order."""
+
+
+def fold(changes: Changes, record: Record | Damage) -> None:
+    """Add one record to `changes`, or note that it cannot be read."""
+    if isinstance(record, Damage):
+        changes.damage.append(record)
+        if record.last_n < OPEN_END:
+            _reach(changes, record.last_n, 0)
+        return
     op_id = OpId(record.stamp, changes.incarnation, record.n)
     op = record.op
     ms = stamp_ms(record.stamp)
-    changes.upto = max(changes.upto, record.n)
+    _reach(changes, record.n, record.stamp)
     changes.max_stamp = max(changes.max_stamp, record.stamp)
     changes.first_ms = min(changes.first_ms, ms)
     changes.last_ms = max(changes.last_ms, ms)
@@ -171,6 +204,50 @@ def fold(changes: Changes, record: Record) -> None:
         changes.unknown[op.kind] = changes.unknown.get(op.kind, 0) + 1
     else:
         raise AssertionError(f"an op that the merge does not know: {op!r}")
+
+
+def _reach(changes: Changes, n: int, stamp: int) -> None:
+    if n > changes.upto:
+        changes.upto, changes.last_stamp = n, stamp
+
+
+def fold_points(changes: Changes, points: Points) -> None:
+    """Add a stretch of records that hold nothing but points: what `fold` does, without a value per record."""
+    run_id = points.run_id
+    _reach(changes, points.last_n, points.last_stamp)
+    changes.max_stamp = max(changes.max_stamp, points.first_stamp, points.last_stamp)
+    first_ms, last_ms = stamp_ms(points.first_stamp), stamp_ms(points.last_stamp)
+    changes.first_ms = min(changes.first_ms, first_ms)
+    changes.last_ms = max(changes.last_ms, last_ms)
+    extent_of(changes, run_id, first_ms)
+    extent = extent_of(changes, run_id, last_ms)
+    if not points.rows:
+        return
+    extent.points += len(points.rows)
+    extent.head = max(extent.head, points.rows[-1][0])
+    _add_rows(changes, changes.numbers.run[run_id], points.rows)
+
+
+def _add_rows(changes: Changes, run: int, rows: Sequence[tuple[int, str, int, int, float]]) -> None:
+    """The hot loop of an import: one pass, no call per point."""
+    journal, key_of = changes.numbers.journal, changes.numbers.key
+    add = changes.metrics.append
+    latest: dict[str, tuple[int, int, float, int]] = {}
+    newest = latest.get
+    for pos, key, step, ts, logged in rows:
+        if logged == logged:
+            value, nan = logged + 0.0, 0  # + 0.0: SQLite knows no -0.0
+        else:
+            value, nan = 0.0, 1
+        add((run, journal, pos, key_of[key], step, ts, value, nan, 0))
+        old = newest(key)
+        if old is None or step > old[0] or (step == old[0] and (step, ts, value, nan) > old):
+            latest[key] = (step, ts, value, nan)
+    for key, rank in latest.items():
+        where = (run, key_of[key])
+        known = changes.latest.get(where)
+        if known is None or rank > known:
+            changes.latest[where] = Rank(*rank)
 
 
 def extent_of(changes: Changes, run_id: str, ms: int) -> Extent:

@@ -11,6 +11,7 @@ CREATE TABLE journal (
   created_ms INTEGER NOT NULL,
   format INTEGER NOT NULL,
   upto INTEGER NOT NULL DEFAULT 0,        -- records 1..upto are imported or named in `damage`
+  last_stamp INTEGER NOT NULL DEFAULT 0,  -- stamp of record upto (0: damaged): a file that has another one there is not the same
   sealed INTEGER NOT NULL DEFAULT 0,      -- 1: closed in good order, nothing follows
   max_stamp INTEGER NOT NULL DEFAULT 0,
   first_ms INTEGER,

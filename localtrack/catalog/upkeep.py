@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 from localtrack.catalog import database, files, forking
 from localtrack.catalog.files import Signature
-from localtrack.catalog.importer import Importer, Source
+from localtrack.catalog.importer import Importer
 from localtrack.catalog.lock import WriteLock
+from localtrack.catalog.source import Source
 from localtrack.store import Store
 
 #: Size of the -wal from which a checkpoint is made after an import: small ones are left for later.

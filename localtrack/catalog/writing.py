@@ -89,8 +89,9 @@ def _write_journal(connection: sqlite3.Connection, changes: Changes) -> None:
         [(journal, item.first_n, item.last_n, item.reason) for item in changes.damage],
     )
     connection.execute(
-        "UPDATE journal SET upto = max(upto, ?), sealed = max(sealed, ?), max_stamp = max(max_stamp, ?) WHERE id = ?",
-        (changes.upto, int(changes.sealed), changes.max_stamp, journal),
+        "UPDATE journal SET last_stamp = CASE WHEN ?1 > upto THEN ?2 ELSE last_stamp END, upto = max(upto, ?1), "
+        "sealed = max(sealed, ?3), max_stamp = max(max_stamp, ?4) WHERE id = ?5",
+        (changes.upto, changes.last_stamp, int(changes.sealed), changes.max_stamp, journal),
     )
     if changes.last_ms:
         connection.execute(

@@ -1,0 +1,223 @@
+"""The merge written a second time, from the rules alone and from all ops at once: slow, plain, and not used by the product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from localtrack.journal import ops
+from localtrack.journal.ops import OpId, stamp_ms
+from tests.catalog.dump import Content
+from tests.catalog.strategies import FakeJournal
+
+#: (OpId, place in the record, value)
+Write = tuple[OpId, int, Any]
+
+
+def last(writes: Sequence[Write]) -> Any:
+    """The value of the last write by (OpId, place)."""
+    return max(writes, key=lambda write: write[:2])[2]
+
+
+def content(journals: Sequence[FakeJournal]) -> Content:
+    """What `dump` must give after importing `journals`."""
+    every = [
+        (OpId(record.stamp, journal.info.incarnation, record.n), record.op)
+        for journal in journals
+        for record in journal.records
+    ]
+    every.sort(key=lambda pair: pair[0])
+    result: Content = {
+        "journal": [journal_row(journal) for journal in journals],
+        "damage": [
+            (journal.info.incarnation, item.first_n, item.last_n, item.reason)
+            for journal in journals
+            for item in journal.items
+            if isinstance(item, ops.Damage)
+        ],
+        "loss": [
+            (op_id.incarnation, op_id.n, kind, count, op.reason)
+            for op_id, op in every
+            if isinstance(op, ops.Loss)
+            for kind, count in op.counts
+        ],
+        "unknown": [],
+    }
+    for journal in journals:
+        unknown = [record.op.kind for record in journal.records if isinstance(record.op, ops.Unknown)]
+        result["unknown"] += [(journal.info.incarnation, kind, unknown.count(kind)) for kind in sorted(set(unknown))]
+    result |= experiment_content(every)
+    result |= run_content(every)
+    result |= metric_content(every)
+    return {name: sorted(rows, key=repr) for name, rows in result.items()}
+
+
+def journal_row(journal: FakeJournal) -> tuple[Any, ...]:
+    """The row of `journal`."""
+    info, stamps = journal.info, [record.stamp for record in journal.records]
+    return (
+        *(info.incarnation, info.host, info.pid, info.user, info.created_ms, info.format),
+        len(journal.items),
+        int(any(isinstance(record.op, ops.Seal) for record in journal.records)),
+        max(stamps, default=0),
+        stamp_ms(min(stamps)) if stamps else None,
+        stamp_ms(max(stamps)) if stamps else None,
+    )
+
+
+def experiment_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
+    """Experiments, their registers and what they ever held."""
+    kinds = (ops.ExperimentCreate, ops.ExperimentRename, ops.ExperimentTagSet, ops.ExperimentLifecycle)
+    mine = [(op_id, op) for op_id, op in every if isinstance(op, kinds)]
+    result: Content = {"experiment": [], "experiment_cell": [], "experiment_ever": []}
+    for experiment_id in {op.experiment_id for _, op in mine} | {"0"}:
+        of = [(op_id, op) for op_id, op in mine if op.experiment_id == experiment_id]
+        creations = [(op_id, op) for op_id, op in of if isinstance(op, ops.ExperimentCreate)]
+        renames = [(op_id, 0, op.name) for op_id, op in of if isinstance(op, ops.ExperimentRename)]
+        covers = [(op_id, 0, int(op.deleted)) for op_id, op in of if isinstance(op, ops.ExperimentLifecycle)]
+        tags: dict[str, list[Write]] = {}
+        for op_id, op in of:
+            if isinstance(op, ops.ExperimentTagSet):
+                tags.setdefault(op.key, []).append((op_id, 0, op.value))
+            elif isinstance(op, ops.ExperimentCreate):
+                for place, (key, value) in enumerate(op.tags):
+                    tags.setdefault(key, []).append((op_id, place, value))
+        alive = covers + [(op_id, 0, 0) for op_id, _ in creations]
+        created_name, location, born = ("Default" if experiment_id == "0" else None), None, None
+        if creations:
+            op_id, op = creations[0]
+            created_name, location, born = op.name, op.artifact_location, stamp_ms(op_id.stamp)
+        times = [stamp_ms(max(each)[0].stamp) for each in (renames, covers) if each] + ([born] if creations else [])
+        result["experiment"].append(
+            (
+                *(experiment_id, created_name, location, born),
+                last(renames) if renames else created_name or "",
+                last(alive) if alive else 0,
+                max(times, default=None),
+            )
+        )
+        cells = {("name", ""): renames, ("covers", ""): covers, ("deleted", ""): alive}
+        cells |= {("tag", key): writes for key, writes in tags.items()}
+        result["experiment_cell"] += [(experiment_id, *cell, last(writes)) for cell, writes in cells.items() if writes]
+        ever = {("name", "", value) for _, _, value in renames} | {("name", "", op.name) for _, op in creations}
+        ever |= {("tag", key, value) for key, writes in tags.items() for _, _, value in writes if value is not None}
+        result["experiment_ever"] += [(experiment_id, *each) for each in ever]
+    return result
+
+
+def run_writes(op_id: OpId, op: ops.Op) -> tuple[list[tuple[str, Write]], list[Write]]:
+    """Tag writes (key, write) and name writes of one op, in the order in which they count."""
+    tags: list[tuple[str, Write]] = []
+    names: list[Write] = []
+
+    def name(value: str | None) -> None:
+        if value:
+            tags.append(("mlflow.runName", (op_id, len(tags), value)))
+            names.append((op_id, len(names), value))
+
+    def tag(key: str, value: str) -> None:
+        if key == "mlflow.runName":
+            name(value)
+        else:
+            tags.append((key, (op_id, len(tags), value)))
+
+    if isinstance(op, ops.RunCreate):
+        for key, value in op.tags:
+            tag(key, value)
+        name(op.name)
+    elif isinstance(op, ops.RunUpdate):
+        name(op.name)
+    elif isinstance(op, ops.LogBatch):
+        for key in op.deleted_tags:
+            tags.append((key, (op_id, len(tags), None)))
+        for each in op.tags:
+            tag(each.key, each.value)
+    return tags, names
+
+
+def run_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
+    """Runs, their tags and params."""
+    kinds = (ops.RunCreate, ops.RunUpdate, ops.RunLifecycle, ops.LogBatch)
+    result: Content = {name: [] for name in ("run", "run_tag", "run_tag_ever", "param", "param_claim", "run_journal")}
+    mine = [(op_id, op) for op_id, op in every if isinstance(op, kinds)]
+    for run_id in {op.run_id for _, op in mine}:
+        of = [(op_id, op) for op_id, op in mine if op.run_id == run_id]
+        creation = next(((op_id, op) for op_id, op in of if isinstance(op, ops.RunCreate)), None)
+        result["run"].append(run_row(run_id, of, creation, every))
+        tags = [write for op_id, op in of for write in run_writes(op_id, op)[0]]
+        for key in {key for key, _ in tags}:
+            writes = [write for each, write in tags if each == key]
+            result["run_tag"].append((run_id, key, last(writes)))
+            result["run_tag_ever"] += [(run_id, key, v) for v in {value for _, _, value in writes if value is not None}]
+        params(result, run_id, of, creation[0].incarnation if creation else None)
+        for incarnation in {op_id.incarnation for op_id, _ in of}:
+            there = [(op_id, op) for op_id, op in of if op_id.incarnation == incarnation]
+            batches = [(op_id, op) for op_id, op in there if isinstance(op, ops.LogBatch) and op.metrics]
+            times = [stamp_ms(op_id.stamp) for op_id, _ in there]
+            head = max((op_id.n * 4096 + len(op.metrics) - 1 for op_id, op in batches), default=-1)
+            count = sum(len(op.metrics) for _, op in batches)
+            result["run_journal"].append((run_id, incarnation, head, count, min(times), max(times)))
+    return result
+
+
+def run_row(run_id: str, of: Any, creation: Any, every: Any) -> tuple[Any, ...]:
+    """The row of `run`."""
+    names = [write for op_id, op in of for write in run_writes(op_id, op)[1]]
+    updates = [(op_id, op) for op_id, op in of if isinstance(op, ops.RunUpdate)]
+    statuses = [(op_id, 0, op.status) for op_id, op in updates if op.status is not None]
+    ends = [(op_id, 0, op.end_time) for op_id, op in updates if op.end_time is not None]
+    own = [(op_id, 0, op.deleted) for op_id, op in of if isinstance(op, ops.RunLifecycle)]
+    if not own:
+        own = [(creation[0] if creation else OpId(0, "", 0), 0, False)]
+    covers = []
+    if creation:
+        covers = [
+            (op_id, 0, op.deleted)
+            for op_id, op in every
+            if isinstance(op, ops.ExperimentLifecycle) and op.experiment_id == creation[1].experiment_id
+        ]
+    born = (None,) * 8
+    if creation:
+        op_id, op = creation
+        born = (op.experiment_id, op.user_id, op.start_time, op.remote, *op_id)
+    return (
+        run_id,
+        *born[:7],
+        last(names) if names else "",
+        last(statuses) if statuses else "RUNNING",
+        last(ends) if ends else None,
+        int(last(own + covers)),
+    )
+
+
+def params(result: Content, run_id: str, of: Any, owner: str | None) -> None:
+    """Claims and winners: the owner's first value, else the first of all."""
+    claims = [
+        (op_id, param.key, param.value) for op_id, op in of if isinstance(op, ops.LogBatch) for param in op.params
+    ]
+    for key in {key for _, key, _ in claims}:
+        mine = [(op_id, value) for op_id, each, value in claims if each == key]
+        best = min(mine, key=lambda claim: (claim[0].incarnation != owner, claim))
+        result["param"].append((run_id, key, best[1]))
+        for incarnation, value in {(op_id.incarnation, value) for op_id, value in mine}:
+            first = min(op_id for op_id, each in mine if (op_id.incarnation, each) == (incarnation, value))
+            result["param_claim"].append((run_id, key, incarnation, value, first.stamp, first.n))
+
+
+def metric_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
+    """Points and the latest of each key."""
+    result: Content = {"metric": [], "metric_latest": []}
+    latest: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for op_id, op in every:
+        if not isinstance(op, ops.LogBatch):
+            continue
+        for i, m in enumerate(op.metrics):
+            nan = int(math.isnan(m.value))
+            value = 0.0 if nan or m.value == 0 else m.value
+            place = (op.run_id, op_id.incarnation, op_id.n * 4096 + i)
+            result["metric"].append((*place, m.key, m.step, m.timestamp, value, nan, m.model_id, m.dataset_name))
+            rank = (m.step, m.timestamp, value, nan)
+            latest[op.run_id, m.key] = max(latest.get((op.run_id, m.key), rank), rank)
+    result["metric_latest"] = [(*where, *rank) for where, rank in latest.items()]
+    return result

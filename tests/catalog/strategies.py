@@ -1,0 +1,107 @@
+"""Random journals: few runs, keys and stamps, so that everything collides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from localtrack.entities import Metric, Param, RunTag
+from localtrack.journal import ops
+
+RUNS = [letter * 32 for letter in "abc"]
+EXPERIMENTS = ["0", "7", "8"]
+KEYS = ["k", "mlflow.runName", "ü"]
+VALUES = ["", "1", "2"]
+MS = 1_700_000_000_000
+
+runs, experiments, keys, values = (st.sampled_from(each) for each in (RUNS, EXPERIMENTS, KEYS, VALUES))
+pairs = st.lists(st.tuples(keys, values), max_size=2).map(tuple)
+numbers = st.sampled_from([0.0, -0.0, 1.5, -2.0, float("nan"), float("inf"), float("-inf"), 1e308])
+metrics = st.builds(
+    Metric,
+    key=st.sampled_from(["loss", "acc"]),
+    value=numbers,
+    timestamp=st.integers(0, 2),
+    step=st.integers(-1, 1),
+    model_id=st.sampled_from([None, None, "m-1"]),
+    dataset_name=st.sampled_from([None, "", "3:d"]),
+)
+
+any_op = st.one_of(
+    st.builds(ops.ExperimentCreate, experiments, values, st.sampled_from([None, "s3://x"]), pairs),
+    st.builds(ops.ExperimentRename, experiments, values),
+    st.builds(ops.ExperimentTagSet, experiments, keys, st.one_of(st.none(), values)),
+    st.builds(ops.ExperimentLifecycle, experiments, st.booleans()),
+    st.builds(
+        ops.RunCreate, runs, experiments, values, values, st.integers(0, 3), pairs, st.sampled_from([None, "http://r"])
+    ),
+    st.builds(
+        ops.RunUpdate,
+        runs,
+        st.sampled_from([None, "FINISHED", "FAILED"]),
+        st.sampled_from([None, 5, 6]),
+        st.one_of(st.none(), values),
+    ),
+    st.builds(ops.RunLifecycle, runs, st.booleans()),
+    st.builds(
+        ops.LogBatch,
+        runs,
+        st.lists(metrics, max_size=4).map(tuple),
+        st.lists(st.builds(Param, keys, values), max_size=2).map(tuple),
+        st.lists(st.builds(RunTag, keys, values), max_size=2).map(tuple),
+        st.lists(keys, max_size=1).map(tuple),
+    ),
+    st.builds(ops.Loss, st.just((("metric", 2), ("tag", 1))), st.just(1), st.just(2), st.just("disk full")),
+    st.just(ops.Unknown(99, b"x")),
+)
+
+
+@dataclass(frozen=True)
+class FakeJournal:
+    """A whole journal as values: what a reader of its file would yield at its end."""
+
+    info: ops.JournalInfo
+    items: tuple[ops.Record | ops.Damage, ...]
+
+    @property
+    def records(self) -> list[ops.Record]:
+        """Its records without the damage."""
+        return [item for item in self.items if isinstance(item, ops.Record)]
+
+
+@st.composite
+def journal(draw: st.DrawFn, number: int) -> FakeJournal:
+    """One journal: stamps rise, collide with those of other journals, and some records are damaged."""
+    info = ops.JournalInfo(f"{number:032x}", MS + number, f"host{number}", number, "me", 1)
+    items: list[ops.Record | ops.Damage] = []
+    stamp = (MS << 16) + draw(st.integers(0, 3))
+    for n, op in enumerate(draw(st.lists(any_op, max_size=12)), 1):
+        stamp += draw(st.sampled_from([1, 1, 2, 1 << 16]))
+        if draw(st.integers(0, 15)) == 0:
+            items.append(ops.Damage(n, n, f"record {n} checksum does not match"))
+        else:
+            items.append(ops.Record(n, stamp, op))
+    if draw(st.booleans()):
+        items.append(ops.Record(len(items) + 1, stamp + 1, ops.Seal()))
+    return FakeJournal(info, tuple(items))
+
+
+@st.composite
+def journals(draw: st.DrawFn) -> list[FakeJournal]:
+    """One to four journals."""
+    return [draw(journal(number)) for number in range(draw(st.integers(1, 4)))]
+
+
+@st.composite
+def schedules(draw: st.DrawFn, of: list[FakeJournal]) -> list[tuple[int, int]]:
+    """Steps (journal, records visible by then) in any order, with repetitions, that end with everything visible."""
+    steps = draw(
+        st.lists(
+            st.integers(0, len(of) - 1).flatmap(
+                lambda number: st.tuples(st.just(number), st.integers(0, len(of[number].items)))
+            ),
+            max_size=12,
+        )
+    )
+    return steps + [(number, len(of[number].items)) for number in draw(st.permutations(range(len(of))))]
