@@ -13,6 +13,7 @@ import click
 from localtrack.catalog.entries import JournalEntry
 from localtrack.cli import screen, wording
 from localtrack.cli.table import Column
+from localtrack.store import Store
 
 #: Journals in good order that are listed without --journals: with one journal per process there may be thousands.
 LISTED = 5
@@ -26,12 +27,12 @@ COLUMNS = [
 ]
 
 
-def print_journals(journals: Sequence[JournalEntry], *, every: bool) -> None:
+def print_journals(store: Store, journals: Sequence[JournalEntry], *, every: bool) -> None:
     """Print a summary, then the journals in trouble and the newest others (all with `every`)."""
     states = Counter(state_of(journal) for journal in journals)
     told = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
     click.secho("Journals", bold=True, nl=False)
-    click.echo(f"  {told or 'none'}, {wording.size(sum(journal.size for journal in journals))} in all")
+    click.echo(f"  {told or 'none'}, {wording.size(sum(size_of(store, journal) for journal in journals))} in all")
     sick = [journal for journal in journals if trouble_of(journal)]
     well = [journal for journal in journals if not trouble_of(journal)]
     shown = sick + (well if every else well[:LISTED])
@@ -40,15 +41,29 @@ def print_journals(journals: Sequence[JournalEntry], *, every: bool) -> None:
             [
                 journal.file or f"(file is gone) {journal.incarnation}",
                 state_of(journal),
-                wording.size(journal.size),
+                wording.size(size_of(store, journal)),
                 f"{journal.upto:,}",
-                trouble_of(journal) or "none",
+                _short(store, journal) or "none",
             ]
             for journal in shown
         ]
         screen.table(COLUMNS, rows, indent="  ")
     if len(shown) < len(journals):
         click.echo(f"  and {len(journals) - len(shown):,} more in good order: localtrack status --journals")
+
+
+def size_of(store: Store, journal: JournalEntry) -> int:
+    """Bytes on the disk, with the write-ahead log, where the newest records of an open journal are."""
+    try:
+        log = os.path.getsize(os.path.join(store.journals, f"{journal.file}-wal")) if journal.file else 0
+    except OSError:  # closed in good order: there is none
+        log = 0
+    return journal.size + log
+
+
+def _short(store: Store, journal: JournalEntry) -> str:
+    """Its trouble without its path, which stands beside it."""
+    return trouble_of(journal).replace(f"journal {os.path.join(store.journals, journal.file)} ", "")
 
 
 def state_of(journal: JournalEntry) -> str:
@@ -82,7 +97,7 @@ def trouble_of(journal: JournalEntry) -> str:
     return "; ".join(told)
 
 
-def described(journal: JournalEntry) -> dict[str, Any]:
+def described(store: Store, journal: JournalEntry) -> dict[str, Any]:
     """One journal for `--json`; the fields are documented in docs/cli.md."""
     return {
         "file": journal.file,
@@ -91,7 +106,7 @@ def described(journal: JournalEntry) -> dict[str, Any]:
         "host": journal.host,
         "pid": journal.pid,
         "user": journal.user,
-        "size": journal.size,
+        "size": size_of(store, journal),
         "records": journal.upto,
         "created_ms": journal.created_ms,
         "last_ms": journal.last_ms,

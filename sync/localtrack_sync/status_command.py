@@ -44,7 +44,7 @@ def status(store: Store, *, every: bool, as_json: bool) -> None:
                 "schema": 1,
                 "store": store.path,
                 "remotes": [_remote_facts(store, account, now_ms) for account in accounts],
-                "journals": [books.described(journal) for journal in journals],
+                "journals": [books.described(store, journal) for journal in journals],
             }
         )
         return
@@ -56,7 +56,7 @@ def status(store: Store, *, every: bool, as_json: bool) -> None:
     if not accounts:
         click.echo("\nNothing to deliver: no run has been logged yet.")
     click.echo()
-    books.print_journals(journals, every=every)
+    books.print_journals(store, journals, every=every)
 
 
 def synced(store: Store, account: RemoteAccount) -> bool:
