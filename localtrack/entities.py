@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -40,9 +40,8 @@ class LifecycleStage:
     DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric point.
+class Metric(NamedTuple):
+    """One metric point. A named tuple: it is made a million times, and a frozen dataclass costs four times as much.
 
     Attributes:
         key: name.

@@ -109,22 +109,25 @@ def canonical(metrics: Sequence[Metric]) -> Sequence[Metric]:
     Raises:
         TrackingError: one of them is not acceptable; the message names it.
     """
-    if all(
-        type(m) is Metric
-        and type(m.value) is float
-        and type(m.step) is int
-        and INT64_MIN <= m.step <= INT64_MAX
-        and type(m.timestamp) is int
-        and 0 <= m.timestamp <= INT64_MAX
-        and type(m.key) is str
-        and m.key in VALID_KEYS
-        and m.model_id is None
-        and m.dataset_name is None
-        and m.dataset_digest is None
-        for m in metrics
-    ):
+    if _are_canonical(metrics):
         return metrics
     return [_metric(m) for m in metrics]
+
+
+def _are_canonical(metrics: Sequence[Metric]) -> bool:
+    """Column by column, in C: a loop over the points costs twice as much (bench/api.py, log_batch)."""
+    if set(map(type, metrics)) != {Metric}:
+        return False
+    keys, numbers, times, steps, models, names, digests, _ = zip(*metrics, strict=True)
+    return (
+        set(map(type, numbers)) == {float}
+        and set(map(type, times)) == {int} == set(map(type, steps))
+        and set(map(type, keys)) == {str}
+        and VALID_KEYS.issuperset(keys)
+        and 0 <= min(times) <= max(times) <= INT64_MAX
+        and INT64_MIN <= min(steps) <= max(steps) <= INT64_MAX
+        and models.count(None) == names.count(None) == digests.count(None) == len(metrics)
+    )
 
 
 def _metric(given: object) -> Metric:

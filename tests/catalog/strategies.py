@@ -26,6 +26,8 @@ metrics = st.builds(
     step=st.integers(-1, 1),
     model_id=st.sampled_from([None, None, "m-1"]),
     dataset_name=st.sampled_from([None, "", "3:d"]),
+    dataset_digest=st.none(),
+    run_id=st.none(),
 )
 
 any_op = st.one_of(
