@@ -157,7 +157,10 @@ def _adopt_any(p: RunPass, experiment: Bound, *, creates: int) -> Part[bool]:
     )
     cells: tuple[Cell, ...] = ()
     if mine:
-        cells = (replace(p.blank(STATUS), base="RUNNING"), replace(p.blank(DELETED), base="0"))
+        absent = (spelled(None),)
+        sent = {k: v for k, v in chosen.tags.items() if v in p.ever(k)}  # nothing but its create has been sent yet
+        cells = tuple(replace(p.blank(key), base=value, poss=absent) for key, value in sent.items())
+        cells += (replace(p.blank(STATUS), base="RUNNING"), replace(p.blank(DELETED), base="0"))
     yield from p.ledger.save(bound, *cells)
     p.must_look = not mine
     return True

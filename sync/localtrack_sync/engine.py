@@ -329,11 +329,9 @@ class Engine:
     # --- requests ---
 
     def _start(self, now: float) -> Start | None:
-        if not self._asking or len(self._open) >= self.settings.connections or now < self._gate.ready_at:
+        if not self._asking or not self._has_room() or now < self._gate.ready_at:
             return None
         if self._gate.probing:
-            if self._open:
-                return None
             self._open.add(PROBE_JOB)
             self.progress.requests += 1
             return Start(PROBE_JOB, Send(PROBE))
@@ -343,6 +341,10 @@ class Engine:
         self.progress.requests += 1
         self.progress.bytes_sent += len(slot.ask.request.body or b"")
         return Start(slot.number, Send(slot.ask.request))
+
+    def _has_room(self) -> bool:
+        """Whether one more request may be open; a probe travels alone."""
+        return not self._open if self._gate.probing else len(self._open) < self.settings.connections
 
     def _hear(self, job: int, outcome: Outcome) -> None:
         now = self._desk.now
@@ -411,11 +413,12 @@ class Engine:
 
     def _idle(self) -> Idle:
         times = [(until, self._slots[number].why) for until, number in self._sleeping[:1]]
-        if self._asking and len(self._open) < self.settings.connections:
-            times.append((self._gate.ready_at, f"the remote is away: {self._gate.trouble}"))
-            gives_up = self._gate.gives_up_at()
-            if gives_up is not None:
-                times.append((gives_up, f"the remote is away: {self._gate.trouble}"))
+        why = f"the remote is away: {self._gate.trouble}"
+        if self._asking and self._has_room():
+            times.append((self._gate.ready_at, why))
+        gives_up = self._gate.gives_up_at()
+        if gives_up is not None and not self.results.stopped:
+            times.append((gives_up, why))
         if not times:
             assert self._open, "idle with nothing to wait for"
             return Idle(None, "")

@@ -97,8 +97,8 @@ def _register(p: RunPass, key: str, want: str, request: Request, shown: Callable
         cell = ledger.cells.get(key)
         if is_settled(cell, want):
             return
-        cell = p.settled_cell(cell) if cell is not None else None
         quiet = cell is not None and is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
+        cell = p.settled_cell(cell) if cell is not None else None
         if cell is None or cell.unsettled or attempt:
             value = shown((yield from p.look()))
             if value == want and (cell is None or quiet or spelled(want) not in cell.poss):

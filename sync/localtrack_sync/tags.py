@@ -15,7 +15,7 @@ from localtrack_sync.effects import Request
 from localtrack_sync.isolate import INDEX
 from localtrack_sync.jobs import Ending
 from localtrack_sync.records import Cell, Conflict, Parked, Record, Rejected
-from localtrack_sync.request import RUN_NAME_TAG, log_tags, on_run, size_of, update_run
+from localtrack_sync.request import PARENT_TAG, RUN_NAME_TAG, log_tags, on_run, size_of, update_run
 from localtrack_sync.run_pass import CONFLICT_PREFIX, RunPass
 from localtrack_sync.snapshot import RemoteRun
 from localtrack_sync.steps import Ask, Ended, Gone, Inactive, Part, Wait
@@ -82,14 +82,14 @@ class Tagger:
         if until is not None:
             plan.blocked_until = until if plan.blocked_until is None else min(until, plan.blocked_until)
             return
+        quiet = cell is not None and is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
         if cell is not None:
             cell = p.settled_cell(cell)
         shown = remote.tags.get(key)
         shown = None if shown is None else shown[: p.desk.limits.tag_value]
-        quiet = cell is not None and is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
         sight = see(cell, shown, want, p.ever(key), quiet=quiet)
-        if sight is Sight.OUTSIDE and key.startswith(CONFLICT_PREFIX):
-            sight = Sight.OURS  # nobody else writes these
+        if sight is Sight.OUTSIDE and (key.startswith(CONFLICT_PREFIX) or (key == PARENT_TAG and cell is None)):
+            sight = Sight.OURS  # nobody else writes these; a lost delivery state may have known the parent by another id
         blank = p.blank(key)
         if sight is Sight.SAME:
             known = (

@@ -32,7 +32,7 @@ class Network:
         self.count = 0
         self.requests = 0
         self.log: list[str] = []
-        self.before_write: Callable[[Request, float], None] = lambda request, started: None
+        self.after_write: Callable[[Request, float], None] = lambda request, started: None
         self.after_look: Callable[[Request, float], None] = lambda request, started: None
 
     def at(self, when: float, what: Callable[[], None]) -> None:
@@ -71,8 +71,6 @@ class Network:
         remote, rng = self.remote, self.rng
         remote.now = self.now
         writes = request.method == "POST" and not request.path.endswith("/search")
-        if writes:
-            self.before_write(request, started)
         stale = not writes and rng.random() < self.stale
         # Late reads may show the old state until a settle time after whoever asked for the change stopped waiting.
         late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
@@ -83,8 +81,10 @@ class Network:
                 f"{self.now:9.2f} {request.path.rpartition('mlflow/')[2]} {dict(request.query)} {body} -> {reply.status}"
                 f" {str(reply.body)[:300]}{' STALE' if stale else ''}"
             )
-        if not writes and not stale:
-            self.after_look(request, self.now)
+        if writes:
+            self.after_write(request, started)
+        else:
+            self.after_look(request, -1.0 if stale else self.now)
         return reply
 
     def _trouble(self, request: Request, started: float, answer: Callable[[Outcome], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from localtrack_sync.effects import Request
@@ -16,7 +17,8 @@ class Edit:
 
     Attributes:
         value: None: removed.
-        near_write: localtrack wrote the cell so shortly before that a removal may look like a write that was lost.
+        near_write: localtrack wrote the cell so shortly before that a removal may look like a write that was lost, or
+            has no knowledge of the cell at all.
     """
 
     value: str | None
@@ -28,6 +30,7 @@ class People:
     """Edits, and the proof that they stand.
 
     Attributes:
+        knows: whether the delivery state knows anything of a tag of a run.
         edits: (remote run, key) -> the edit that stands there.
         deleted: remote runs that somebody deleted.
         excused: cells where an edit was lost in a gap that the documentation names.
@@ -37,6 +40,7 @@ class People:
     def __init__(self, rng: random.Random, remote: Remote, settle_s: float) -> None:
         self.rng = rng
         self.remote = remote
+        self.knows: Callable[[str, str], bool] = lambda uid, key: True
         self.settle_s = settle_s
         self.edits: dict[tuple[str, str], Edit] = {}
         self.deleted: set[str] = set()
@@ -47,36 +51,40 @@ class People:
         self.count = 0
         self.violations: list[str] = []
 
-    def act(self, now: float) -> None:
-        """Somebody does something."""
+    def act(self, now: float) -> str:
+        """Somebody does something; what."""
         runs = [r for r in self.remote.runs.values() if not r.deleted]
         if not runs:
-            return
+            return "nothing"
         run = self.rng.choice(runs)
         if self.rng.random() < 0.07:
             run.deleted = True
             self.deleted.add(run.run_id)
-            return
+            return f"delete {run.run_id}"
         key = f"t{self.rng.randrange(4)}"
         self.count += 1
         value = None if self.rng.random() < 0.3 else f"by-hand-{self.count}"
         if value is None:
             if key not in run.tags:
-                return
+                return "nothing"
             del run.tags[key]
         else:
             run.tags[key] = value
-        near = now - self.wrote.get((run.run_id, key), -1e9) < 2 * self.settle_s
+        wrote = max(self.wrote.get((run.run_id, key), -1e9), run.born if key in run.born_with else -1e9)
+        # What people wrote, people removed: as if nothing had been. Nor can localtrack miss what it never knew of.
+        unknown = wrote < 0.0 or not self.knows(run.tags.get("localtrack.uid", ""), key)
+        near = now - wrote < 2 * self.settle_s or unknown
         self.edits[run.run_id, key] = Edit(value, now, near)
+        return f"make {key} of {run.run_id} {value}"
 
     def on_look(self, request: Request, now: float) -> None:
-        """localtrack looked at a run, and was shown its present state."""
+        """localtrack looked at a run, and was shown its state as of `now` (-1: an older one)."""
         query = dict(request.query)
         if request.path.endswith("runs/get"):
             self.looked[query["run_id"]] = now
 
     def on_write(self, request: Request, started: float) -> None:
-        """localtrack is about to write."""
+        """A write of localtrack's was executed."""
         given = json.loads(request.body or b"{}")
         run_id = given.get("run_id", "")
         run = self.remote.runs.get(run_id)
@@ -89,10 +97,13 @@ class People:
         if request.path.endswith("/delete-tag"):
             keys.append(given["key"])
         for key in keys:
-            edit = self.edits.pop((run_id, key), None)
+            edit = self.edits.get((run_id, key))
+            if edit is not None and run.tags.get(key) == edit.value:
+                continue  # the request died before it got here
             self.wrote[run_id, key] = now
             if edit is None:
                 continue
+            del self.edits[run_id, key]
             self.excused.add((run_id, key))
             if self.looked.get(run_id, -1.0) < edit.at or started < edit.at:
                 continue  # gap (a): edited between our look and our write, or while the write was under way

@@ -32,6 +32,8 @@ class RunState:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Identity] = field(default_factory=list)
+    born: float = 0.0
+    born_with: frozenset[str] = frozenset()
 
     def copy(self) -> RunState:
         """What a late read would still show."""
@@ -169,6 +171,7 @@ class Remote:
             raise Refusal(400, "INVALID_PARAMETER_VALUE", "Invalid tag name")
         self.remember(run_id, late_until)
         run = RunState(run_id, given["experiment_id"], given.get("run_name", ""), given.get("user_id", ""), given["start_time"])
+        run.born, run.born_with = self.now, frozenset(tags)
         run.tags = {**tags, "mlflow.runName": tags.get("mlflow.runName", run.name)}
         self.runs[run_id] = run
         return self._info(run)

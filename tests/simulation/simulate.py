@@ -24,6 +24,7 @@ from localtrack_sync.effects import (
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
+from localtrack_sync.records import Cell
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
@@ -101,7 +102,8 @@ class Simulation:
         faults = rng.choice([0.0, 0.1, 0.25, 0.25, 0.4])
         self.network = Network(random.Random(rng.random()), self.remote, SETTLE_S, faults)
         self.people = People(random.Random(rng.random()), self.remote, SETTLE_S)
-        self.network.before_write = self.people.on_write
+        self.network.after_write = self.people.on_write
+        self.people.knows = self._knows
         self.network.after_look = self.people.on_look
         self.state = MemoryState()
         self.kill_share = rng.choice([0.0, 0.0, 0.003, 0.01, 0.03])
@@ -121,7 +123,7 @@ class Simulation:
             self._pass_with_kills()
             self.network.run_until(self.network.now + self.rng.choice([0.0, 1.0, 30.0, 200.0]))
             if self.rng.random() < self.edit_share * 30:
-                self.people.act(self.network.now)
+                self._edit()
         self.peace = True
         self.network.faults = self.network.stale = 0.0
         self.world.import_all()
@@ -210,6 +212,13 @@ class Simulation:
 
         self.network.send(request, answer)
 
+    def _knows(self, run_id: str, key: str) -> bool:
+        return any(isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key) for r in self.state.all())
+
+    def _edit(self) -> None:
+        done = self.people.act(self.network.now)
+        self.network.log.append(f"{self.network.now:9.2f} PEOPLE {done}")
+
     def _meanwhile(self) -> None:
         """A kill, an edit, a journal that grows: between any two steps."""
         rng = self.rng
@@ -217,7 +226,7 @@ class Simulation:
             self.network.log.append(f"{self.network.now:9.2f} KILL")
             raise Killed
         if rng.random() < self.edit_share:
-            self.people.act(self.network.now)
+            self._edit()
         if rng.random() < 0.02:
             self.world.import_more()
 
