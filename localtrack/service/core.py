@@ -101,10 +101,14 @@ class Core:
         """
         try:
             return self._read(question)
-        except StoreError as error:
+        except TrackingError:
+            raise
+        except Exception as error:
+            # Not only what disks do: a damaged catalog may fail in any way, and the training is not about that.
             if self.settings.strict:
                 raise
-            attention.warn_once(f"catalog {self.store.path}", f"{error.message}. Logging goes on without it.")
+            why = error.message if isinstance(error, StoreError) else f"The catalog failed: {error!r}"
+            attention.warn_once(f"catalog {self.store.path}", f"{why}. Logging goes on without it.")
             return otherwise
 
     def _run(self, run_id: object) -> KnownRun:
