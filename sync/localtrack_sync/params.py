@@ -16,7 +16,7 @@ from localtrack_sync.records import Conflict, ParamDelivered, Parked, Record, Re
 from localtrack_sync.request import log_params, size_of
 from localtrack_sync.run_pass import RunPass
 from localtrack_sync.snapshot import RemoteRun
-from localtrack_sync.steps import Part, Wait
+from localtrack_sync.steps import Part, settled
 from localtrack_sync.verdict import Judged, Verdict
 
 Pairs = tuple[tuple[str, str], ...]
@@ -108,13 +108,14 @@ class ParamCourier:
 
     def recheck(self, parcel: Pairs, since: float, judged: Judged) -> Part[Pairs]:
         """See isolate.Courier. A refusal that the read-back does not explain may come from a late read: look later."""
-        del since
         rest = yield from self.compare(parcel, (yield from self.p.look()))
-        if rest and judged.verdict is Verdict.PARAM_CONFLICT:
-            if len(rest) == 1:
-                yield from self._conflict(rest[0], None)
-                return ()
-            yield Wait(self.p.desk.now + self.p.desk.settle_s / 20, "the remote's answers do not fit together yet")
+        if judged.verdict is not Verdict.PARAM_CONFLICT or len(rest) < len(parcel):
+            return rest
+        yield from settled(self.p.desk, since)
+        rest = yield from self.compare(parcel, (yield from self.p.look()))
+        if len(parcel) == 1 and rest:
+            yield from self._conflict(rest[0], None)
+            return ()
         return rest
 
     def compare(self, pairs: Pairs, remote: RemoteRun) -> Part[Pairs]:

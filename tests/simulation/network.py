@@ -63,11 +63,11 @@ class Network:
         self._trouble(request, started, answer)
 
     def _execute_then(self, request: Request, started: float, until: float, answer: Callable[[Outcome], None]) -> None:
-        reply = self._execute(request, started, gave_up=until)
+        reply = self._execute(request, started, gave_up=until, heard=True)
         self.at(until, lambda: answer(reply))
 
-    def _execute(self, request: Request, started: float, gave_up: float) -> Reply:
-        """The server does it, now."""
+    def _execute(self, request: Request, started: float, gave_up: float, *, heard: bool = False) -> Reply:
+        """The server does it, now; `heard`: its reply will arrive."""
         remote, rng = self.remote, self.rng
         remote.now = self.now
         writes = request.method == "POST" and not request.path.endswith("/search")
@@ -83,7 +83,7 @@ class Network:
             )
         if writes:
             self.after_write(request, started)
-        else:
+        elif heard:
             self.after_look(request, -1.0 if stale else self.now)
         return reply
 

@@ -31,6 +31,7 @@ class People:
 
     Attributes:
         knows: whether the delivery state knows anything of a tag of a run.
+        deleted_here: whether the run is deleted in the journals; a lost delivery state may then have deleted it there.
         edits: (remote run, key) -> the edit that stands there.
         deleted: remote runs that somebody deleted.
         excused: cells where an edit was lost in a gap that the documentation names.
@@ -41,6 +42,7 @@ class People:
         self.rng = rng
         self.remote = remote
         self.knows: Callable[[str, str], bool] = lambda uid, key: True
+        self.deleted_here: Callable[[str], bool] = lambda uid: False
         self.settle_s = settle_s
         self.edits: dict[tuple[str, str], Edit] = {}
         self.deleted: set[str] = set()
@@ -89,7 +91,8 @@ class People:
         run_id = given.get("run_id", "")
         run = self.remote.runs.get(run_id)
         now = self.remote.now
-        if request.path.endswith("runs/restore") and run_id in self.deleted:
+        ours = self.lost_state_at >= 0.0 and run is not None and self.deleted_here(run.tags.get("localtrack.uid", ""))
+        if request.path.endswith("runs/restore") and run_id in self.deleted and not ours:
             self.violations.append(f"revived run {run_id} that somebody else deleted")
         if run is None or run.deleted:
             return
@@ -105,7 +108,7 @@ class People:
                 continue
             del self.edits[run_id, key]
             self.excused.add((run_id, key))
-            if self.looked.get(run_id, -1.0) < edit.at or started < edit.at:
+            if self.looked.get(run_id, -1.0) <= edit.at or started <= edit.at:
                 continue  # gap (a): edited between our look and our write, or while the write was under way
             if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0):
                 continue  # gaps (b), (d): a removal that looks like a write that was never executed

@@ -104,6 +104,7 @@ class Simulation:
         self.people = People(random.Random(rng.random()), self.remote, SETTLE_S)
         self.network.after_write = self.people.on_write
         self.people.knows = self._knows
+        self.people.deleted_here = self._deleted_here
         self.network.after_look = self.people.on_look
         self.state = MemoryState()
         self.kill_share = rng.choice([0.0, 0.0, 0.003, 0.01, 0.03])
@@ -214,6 +215,10 @@ class Simulation:
 
     def _knows(self, run_id: str, key: str) -> bool:
         return any(isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key) for r in self.state.all())
+
+    def _deleted_here(self, run_id: str) -> bool:
+        run = self.world.desired_run(run_id)
+        return run is not None and run.deleted
 
     def _edit(self) -> None:
         done = self.people.act(self.network.now)
