@@ -65,7 +65,7 @@ def test_a_killed_sync_goes_on_where_it_was(
 
 
 def _sync_killed_at(made: World, proxy: FaultProxy, number: int, then: Fault) -> None:
-    """Start a sync, SIGKILL it when its request of that number is at the proxy; `then`: what becomes of that request."""
+    """Start a sync, SIGKILL it when its request of that number has come; `then`: what becomes of that request."""
     begin, ready, process = len(proxy.seen), threading.Event(), list[subprocess.Popen[str]]()
 
     def rule(seen: Seen) -> Fault:
