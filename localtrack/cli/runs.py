@@ -47,7 +47,8 @@ def runs(store: Store, names: Sequence[str], limit: int, *, deleted: bool, as_js
     On a terminal, run ids are shortened to what tells them apart; in a pipe they are whole. Every command takes the
     short form.
     """
-    entries = Catalog(existing(store)).run_index()
+    with Catalog(existing(store)) as catalog:
+        entries = catalog.run_index()
     _refuse_unknown(names, entries)
     matching = [run for run in entries if run.deleted == deleted and (not names or run.experiment_name in names)]
     matching.sort(key=lambda run: (-run.start_time, run.run_id))

@@ -33,9 +33,9 @@ def show(run: str, store: Store, *, as_json: bool) -> None:
 
     RUN is a run id, the beginning of one, or a name that only one run has.
     """
-    catalog = Catalog(existing(store))
-    entry = find(run, catalog.run_index())
-    whole, latest = catalog.run(entry.run_id, refresh=False), catalog.latest(entry.run_id, refresh=False)
+    with Catalog(existing(store)) as catalog:
+        entry = find(run, catalog.run_index())
+        whole, latest = catalog.run(entry.run_id, refresh=False), catalog.latest(entry.run_id, refresh=False)
     assert whole is not None, f"run {entry.run_id} is in the index and not in the catalog"
     known, trouble = deliveries(store)
     delivered = known.get(entry.run_id, [])

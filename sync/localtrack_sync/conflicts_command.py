@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,6 +13,7 @@ from localtrack.cli import screen
 from localtrack.cli.options import existing, json_option, store_option
 from localtrack.cli.table import visible
 from localtrack.store import Store
+from localtrack_sync.accounts import state_paths
 from localtrack_sync.records import Conflict, Parked, Rejected, RunBinding
 from localtrack_sync.state import StateReader
 
@@ -99,19 +98,18 @@ def entries(store: Store) -> Iterator[Entry]:
     Raises:
         StoreError: the catalog or a delivery state cannot be read.
     """
-    catalog = Catalog(store)
-    index = catalog.run_index()
+    with Catalog(store) as catalog:
+        index = catalog.run_index()
+        disputed = [one for run in index if run.param_conflicts for one in _among_journals(catalog, run)]
     names = {("run", run.run_id): run.name for run in index}
     names |= {("experiment", run.experiment_id): run.experiment_name for run in index}
     seen = set()
-    for path in sorted(glob.glob(os.path.join(glob.escape(store.sync), "*.db"))):
+    for path in state_paths(store):
         with StateReader(path) as state:
             for entry in _of_remote(state, names):
                 seen.add((entry.scope_id, entry.kind, entry.key))
                 yield entry
-    for run in index:
-        if run.param_conflicts:
-            yield from (one for one in _among_journals(catalog, run) if (one.scope_id, one.kind, one.key) not in seen)
+    yield from (one for one in disputed if (one.scope_id, one.kind, one.key) not in seen)
 
 
 def _among_journals(catalog: Catalog, run: RunEntry) -> Iterator[Entry]:

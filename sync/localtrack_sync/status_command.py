@@ -34,9 +34,10 @@ def status(store: Store, *, every: bool, as_json: bool) -> None:
 
     Reads this store only; no server is asked. Ends with 0 unless the store cannot be read.
     """
-    catalog = Catalog(existing(store))
+    with Catalog(existing(store)) as catalog:
+        every_journal = catalog.journals()
     accounts = accounts_of(store)
-    journals = sorted(catalog.journals(), key=lambda journal: (journal.created_ms, journal.file), reverse=True)
+    journals = sorted(every_journal, key=lambda journal: (journal.created_ms, journal.file), reverse=True)
     now_ms = time.time_ns() // 1_000_000
     if as_json:
         screen.document(
