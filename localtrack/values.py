@@ -17,6 +17,7 @@ from localtrack.rules import (
     INT64_MAX,
     INT64_MIN,
     VALID_KEYS,
+    items,
     key,
     shown,
     text,
@@ -99,6 +100,22 @@ def dataset(name: object, digest: object) -> tuple[str | None, str | None]:
     if name is None or digest is None:
         raise TrackingError("Both dataset_name and dataset_digest must be provided if one is provided")
     return text("dataset_name", name, DATASET_NAME_LENGTH), text("dataset_digest", digest, DATASET_DIGEST_LENGTH)
+
+
+def named_numbers(metrics: object) -> dict[str, float]:
+    """Checked names and values of a mapping of metrics; the same dict when it is canonical already.
+
+    Raises:
+        TrackingError: no mapping, or a name or value that is not acceptable.
+    """
+    if (
+        type(metrics) is dict
+        and set(map(type, metrics)) == {str}
+        and VALID_KEYS.issuperset(metrics)
+        and set(map(type, metrics.values())) == {float}
+    ):
+        return metrics
+    return {(k := key("metric", name)): metric_value(k, value) for name, value in items("metrics", metrics)}
 
 
 def canonical(metrics: Sequence[Metric]) -> Sequence[Metric]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from localtrack import rules
-from localtrack.entities import Metric, Param, RunTag
+from localtrack.entities import Param, RunTag
 from localtrack.fluent.active import thread
 from localtrack.fluent.runs import run_for_log
 from localtrack.rules import INT64_MAX, INT64_MIN, VALID_KEYS
@@ -74,14 +73,8 @@ def log_metrics(
 ) -> RunOperations | None:
     """Append one point to each of several metrics, as one record; arguments as for log_metric."""
     service, target = _target(run_id)
-    ts = timestamp or time.time_ns() // 1_000_000
     name, digest = _dataset(dataset)
-    points = [
-        Metric(key, value, ts, 0 if step is None else step, model_id, name, digest)  # type: ignore[arg-type] # checked below
-        for key, value in rules.items("metrics", metrics)
-    ]
-    if points:
-        service.log_all(target, points)
+    service.log_metrics(target, metrics, timestamp or None, step, model_id, name, digest)
     return finished(synchronous, async_by_default=service.settings.async_logging)
 
 

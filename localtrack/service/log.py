@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TypeVar
 
@@ -56,6 +56,29 @@ class Log(Runs):
         else:
             point = Metric(key, number, self._clock() if ts is None else ts, at, None, *dataset)
             self.journal.append_batch(run.run_id, [point], (), ())
+
+    def log_metrics(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        timestamp: int | None = None,
+        step: int | None = None,
+        model_id: str | None = None,
+        dataset_name: str | None = None,
+        dataset_digest: str | None = None,
+    ) -> None:
+        """Append one point to each of several metrics, as one record (one for each 1000); arguments as for log_metric.
+
+        Raises:
+            TrackingError: as log_metric; then nothing was written.
+        """
+        numbers = values.named_numbers(metrics)
+        ts = self._clock() if timestamp is None else values.timestamp("metrics", timestamp)
+        at = 0 if step is None else values.step("metrics", step)
+        name, digest = values.dataset(dataset_name, dataset_digest)
+        run = self._active_run(run_id)
+        _no_model(model_id)
+        self._write(run, [Metric(key, value, ts, at, None, name, digest) for key, value in numbers.items()], (), ())
 
     def log_param(self, run_id: str, key: str, value: object) -> None:
         """Log a param, once: the same value again is fine.

@@ -129,6 +129,9 @@ def test_any_metric(bench: Bench, key: Any, value: Any, timestamp: Any, step: An
     check(bench, lambda: bench.service.log_metric(bench.run_id, key, value, timestamp, step))
     check(bench, lambda: bench.service.log_metric(bench.run_id, "m", value, dataset_name=data, dataset_digest=data))
     check(bench, lambda: bench.service.log_metric(bench.run_id, key, 1.0, 1, 1, model_id=data))
+    check(bench, lambda: bench.service.log_metrics(bench.run_id, data, timestamp, step))
+    named: Any = {"loss": 1.0, key if isinstance(key, str | int | bytes | None) else "m": value}
+    check(bench, lambda: bench.service.log_metrics(bench.run_id, named, 1, 1))
 
 
 @settings(deadline=None, max_examples=300)
