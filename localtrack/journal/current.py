@@ -33,7 +33,7 @@ TROUBLE = (sqlite3.Error, OSError)
 class NoFile:
     """Stands for the file while there is none: it knows no name, so the hot path turns to the slow one unasked."""
 
-    n = 0
+    last = (0, 0)
     seed = 0
     ring_at = 1 << 62
     refs: Mapping[str, int] = {}
@@ -68,7 +68,7 @@ class CurrentFile:
     Attributes:
         lock: guards everything; reentrant.
         file: the file, or NO_FILE.
-        stamp: the last one given out.
+        stamp: later stamps are greater: the last one of earlier files, of kept ops, or seen elsewhere.
         kept: what waits for a file.
         broken: whether the last try to write or to make a file failed.
         error: the trouble that no caller was told of yet (strict).
@@ -97,14 +97,13 @@ class CurrentFile:
         self.error: Exception | None = None
         self._gate = threading.Lock()
         self._gate_held = False
-        self._slot: dict[str, JournalFile] = {}
+        self._opening = False
         self._retired: list[tuple[JournalFile, End]] = []
         self._keeper: Keeper | None = None
 
-    def tick(self) -> int:
-        """The next stamp. Under the lock."""
-        self.stamp = stamp = ops.next_stamp(self.stamp, self.now_ms())
-        return stamp
+    def stamp_after(self, last: int) -> int:
+        """The stamp of a record whose predecessor in the file has the stamp `last`."""
+        return ops.next_stamp(max(last, self.stamp), self.now_ms())
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
@@ -122,13 +121,28 @@ class CurrentFile:
         """
         if isinstance(self.file, JournalFile):
             return self.file
-        if self.broken and not insist and self._keeper is not None:
+        if self._opening or (self.broken and not insist and self._keeper is not None):
             return None
+        self._opening = True
         try:
-            return self._adopt(self._make())
+            file = self._adopt(self._make())
         except TROUBLE as error:
             self.fail(None, error)
             return None
+        finally:
+            self._opening = False
+        # What a signal handler logged while we made the file; its place is behind what it may have logged since.
+        self._write_kept(file)
+        return file
+
+    def keep(self, op: ops.Op) -> None:
+        """Keep an op until there is a file. Under the lock.
+
+        Metrics are counted as lost, unless a file is just being made: then this is a signal handler in the middle of that; it
+        must not begin to make another one, and what it logs is written before the interrupted call returns.
+        """
+        self.stamp = stamp = self.stamp_after(0)
+        self.kept.add(stamp, op, whole=self._opening)
 
     def _make(self) -> JournalFile:
         """A new file, known to nobody yet; raises TROUBLE."""
@@ -150,13 +164,7 @@ class CurrentFile:
         except TROUBLE:
             file.close()
             raise
-        # One step: a signal handler may have opened a file while we made this one, and then that one stays.
-        current = self._slot.setdefault("file", file)
-        self.file = current
-        if current is not file:
-            file.close()
-            connect.remove(file.path)
-            return current
+        self.file = file
         self.broken = False
         forks.close_when_worker_ends(self.close)
         return file
@@ -167,18 +175,19 @@ class CurrentFile:
             if end is End.UNLINKED:
                 for record in RecordSource(old.rows, old.identity.incarnation).read(0, 1 << 62):
                     if isinstance(record, ops.Record):
-                        new.write(record.op, partial(int, record.stamp))
+                        new.write(record.op, partial(_at_least, record.stamp))
                 self._retired.remove((old, end))
                 old.close()
 
     def _write_kept(self, file: JournalFile) -> None:
+        """Write what waits, each op with the stamp of the time when it was logged, and the counts of what is lost."""
         kept = self.kept
         while kept.waiting:
             stamp, op = kept.waiting[0]
-            file.write(op, partial(int, stamp))
+            file.write(op, partial(_at_least, stamp))
             kept.waiting.popleft()
         if loss := kept.loss():
-            file.write(loss, self.tick)
+            file.write(loss, self.stamp_after)
             kept.recorded(loss)
         kept.reason = ""
 
@@ -189,8 +198,7 @@ class CurrentFile:
         if file is not None:
             if self.file is not file:
                 return  # let go already, by a call in between
-            self.file = NO_FILE
-            self._slot.pop("file", None)
+            self._no_file()
             self._retired.append((file, end))
         self.broken = True
         self.error = error
@@ -290,9 +298,13 @@ class CurrentFile:
         try:
             file = self._make()
             with self.lock:
-                self._adopt(file)
+                if self.file is NO_FILE:
+                    self._adopt(file)
+                    return
         except TROUBLE:
             return  # still no good; counted and kept as before
+        file.close()  # a call was faster
+        connect.remove(file.path)
 
     def _rotate(self, old: JournalFile) -> None:
         """Go on in a new journal: a reader that never lets go of its snapshot keeps the old log from starting anew."""
@@ -305,8 +317,8 @@ class CurrentFile:
                 new.close()
                 connect.remove(new.path)
                 return
-            old.write(ops.Seal(), self.tick)
-            self._slot["file"] = new
+            old.write(ops.Seal(), self.stamp_after)
+            self._no_file()
             self.file = new
         _seal(old)
         tell(
@@ -328,14 +340,13 @@ class CurrentFile:
                 self.writable(insist=True)
             file = self.file
             if isinstance(file, JournalFile):
-                self.file = NO_FILE
-                self._slot.pop("file", None)
+                self._no_file()
                 try:
-                    file.write(ops.Seal(), self.tick)
+                    file.write(ops.Seal(), self.stamp_after)
                     _seal(file)
                 except TROUBLE:
                     file.close()
-            left = self.owed()
+            left = {} if self._opening else self.owed()
             keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.stop(_STOP_SECONDS)
@@ -364,14 +375,23 @@ class CurrentFile:
         if self._gate_held:
             self._gate.release()
 
+    def _no_file(self) -> None:
+        self.stamp = max(self.stamp, self.file.last[1])
+        self.file = NO_FILE
+
     def abandon(self) -> list[object]:
         """In a forked child: forget the parent's files untouched. Returns what must never be finalised."""
+        self.stamp = max(self.stamp, self.file.last[1])
         leaked: list[object] = []
         for file in (self.file, *(old for old, _ in self._retired)):
             if isinstance(file, JournalFile):
                 leaked += file.abandon()
         self.start_empty()
         return leaked
+
+
+def _at_least(stamp: int, last: int) -> int:
+    return max(stamp, last + 1)
 
 
 def _seal(file: JournalFile) -> None:

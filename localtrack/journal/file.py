@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -46,11 +45,27 @@ class Execute(Protocol):
         """Run one statement."""
 
 
+class _Descriptor:
+    """A file descriptor that is closed when nobody uses it any more.
+
+    A fence takes no lock, so the file may be closed in the middle of one: a signal handler that logs in the middle of a fence
+    would wait for the journal's lock while it holds the fence's.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class JournalFile:
     """An open journal file. All methods but `fence` and `gone` are called under the lock of the Journal.
 
     Attributes:
-        n: number of the last record.
+        last: number and stamp of the last record: one attribute, so that both are always of the same record.
         refs: name -> ref of the names that records of this file may refer to.
         seed: where checksums start, see codec.seed_of.
         execute: runs a statement on the writer's cursor.
@@ -60,17 +75,16 @@ class JournalFile:
     __slots__ = (
         "_connection",
         "_device",
-        "_fence_lock",
         "_inode",
+        "_log",
         "_next_ref",
-        "_wal_fd",
         "batch_bytes",
         "checkpointed_bytes",
         "checkpointed_n",
         "exclusive",
         "execute",
         "identity",
-        "n",
+        "last",
         "path",
         "refs",
         "ring_at",
@@ -79,10 +93,9 @@ class JournalFile:
 
     def __init__(self, path: str, identity: Identity, version: str, *, exclusive: bool) -> None:
         self._connection: sqlite3.Connection | None = connect.create(path, identity, version, exclusive=exclusive)
-        self._wal_fd = -1
         try:
             # Kept open for the life of the file. It carries no locks: SQLite's are on the database and on -shm.
-            self._wal_fd = os.open(path + "-wal", os.O_RDWR)
+            self._log: _Descriptor | None = _Descriptor(os.open(path + "-wal", os.O_RDWR))
             stat = os.stat(path)
             self._device, self._inode = stat.st_dev, stat.st_ino
             cursor = self._connection.cursor()
@@ -95,11 +108,9 @@ class JournalFile:
         self.exclusive = exclusive
         self.seed = codec.seed_of(identity.incarnation)
         self.execute: Execute = cursor.execute
-        self.n = 0
+        self.last = (0, 0)
         self.refs: dict[str, int] = {}
         self._next_ref = 1
-        # Reentrant: a signal handler may flush in the middle of a fence.
-        self._fence_lock = threading.RLock()
         self.ring_at = 1
         self.batch_bytes = 0
         self.checkpointed_n = 0
@@ -146,23 +157,43 @@ class JournalFile:
 
     # --------------------------------------------------------------------------------------------- records
 
-    def write(self, op: ops.Op, tick: Callable[[], int]) -> ops.OpId:
-        """Commit one record with the next n and the stamp that `tick` gives.
+    @property
+    def n(self) -> int:
+        """Number of the last record."""
+        return self.last[0]
+
+    def write(self, op: ops.Op, stamp_after: Callable[[int], int]) -> ops.OpId:
+        """Commit one record with the next n, and the stamp that `stamp_after` gives for the last one.
+
+        Optimistic: a signal handler that logs in between takes this n; then we look where the file ends and go on from
+        there. So stamps grow with n whatever interrupts what.
 
         Raises:
-            sqlite3.IntegrityError: a signal handler took n in between: try again.
             sqlite3.Error: trouble; the file must not be used any more.
         """
-        # n before the stamp: whoever logs in between takes this n, and we come back with a later n and a later stamp.
-        n = self.n + 1
-        stamp = tick()
-        if isinstance(op, ops.LogBatch):
-            payload, defined = self._batch(op, stamp)
-            self._insert(payload, n)
+        while True:
+            n, last_stamp = self.last
+            n += 1
+            stamp = stamp_after(last_stamp)
+            payload, defined = self._payload(op, stamp)
+            try:
+                self.execute(INSERT, (n, codec.seal(payload, self.seed, n)))
+            except sqlite3.IntegrityError:
+                self._catch_up()
+                continue
+            self.last = (n, stamp)
+            self.batch_bytes += len(payload)
             self.refs.update(defined)
-        else:
-            self._insert(codec.encode_op(op, stamp), n)
-        return ops.OpId(stamp, self.identity.incarnation, n)
+            return ops.OpId(stamp, self.identity.incarnation, n)
+
+    def _catch_up(self) -> None:
+        """Learn the last record from the file: the one who wrote it was interrupted before it said so."""
+        for n, body in self.rows("SELECT n, body FROM record ORDER BY n DESC LIMIT 1", ()):
+            self.last = (n, codec.HEAD.unpack_from(codec.opened(body, self.seed, n))[1])
+
+    def _payload(self, op: ops.Op, stamp: int) -> tuple[bytes, Mapping[str, int]]:
+        """Payload of an op, and the names that it defines."""
+        return self._batch(op, stamp) if isinstance(op, ops.LogBatch) else (codec.encode_op(op, stamp), {})
 
     def _batch(self, op: ops.LogBatch, stamp: int) -> tuple[bytes, Mapping[str, int]]:
         """Payload of a batch, and the names that it defines."""
@@ -175,15 +206,6 @@ class JournalFile:
         defined = self._define(names - self.refs.keys())
         refs = self.refs if defined is None else {**self.refs, **defined}
         return codec.encode_batch(stamp, op.run_id, batch, refs, defined), defined or nothing
-
-    def _insert(self, payload: bytes, n: int) -> None:
-        try:
-            self.execute(INSERT, (n, codec.seal(payload, self.seed, n)))
-        except sqlite3.IntegrityError:
-            self.n = max(self.n, n)
-            raise
-        self.n = n
-        self.batch_bytes += len(payload)
 
     def log_bytes(self) -> int:
         """About how much log was written since the last checkpoint (its file does not shrink when it starts anew)."""
@@ -201,28 +223,26 @@ class JournalFile:
         Raises:
             OSError: fsync failed: nothing since the last fence can be trusted to survive power loss.
         """
-        with self._fence_lock:
-            if self._wal_fd >= 0:
-                # Before the fsync: a commit that comes in between rings once too often, never once too little.
-                self.ring_at = self.n + 1
-                _datasync(self._wal_fd)
+        if (log := self._log) is not None:
+            # Before the fsync: a commit that comes in between rings once too often, never once too little.
+            self.ring_at = self.n + 1
+            _datasync(log.fd)
 
     def gone(self) -> str:
         """Whether somebody took the file away under us: "unlinked", "moved", or "" while it is in its place."""
-        with self._fence_lock:
-            if self._wal_fd < 0:
-                return ""
-            if os.fstat(self._wal_fd).st_nlink == 0:
-                return "unlinked"
-            try:
-                return "" if os.stat(self.path).st_ino == self._inode else "moved"
-            except OSError:
-                return "moved"
+        if (log := self._log) is None:
+            return ""
+        if os.fstat(log.fd).st_nlink == 0:
+            return "unlinked"
+        try:
+            return "" if os.stat(self.path).st_ino == self._inode else "moved"
+        except OSError:
+            return "moved"
 
     def wal_size(self) -> int:
         """Size of the log file, bytes."""
-        with self._fence_lock:
-            return os.fstat(self._wal_fd).st_size if self._wal_fd >= 0 else 0
+        log = self._log
+        return os.fstat(log.fd).st_size if log is not None else 0
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
         """Copy the log into the database (fence first: then this is short); start it anew if no reader is in the way.
@@ -270,7 +290,7 @@ class JournalFile:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
-        self._close_wal()
+        self._log = None
 
     def abandon(self) -> list[object]:
         """In a forked child: let the parent's file go, untouched. Returns what must never be closed nor finalised.
@@ -295,9 +315,3 @@ class JournalFile:
         self.close()
         if guard is not None:
             guard.close()
-
-    def _close_wal(self) -> None:
-        with self._fence_lock:
-            fd, self._wal_fd = self._wal_fd, -1
-            if fd >= 0:
-                os.close(fd)

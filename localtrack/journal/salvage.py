@@ -16,7 +16,8 @@ _PROBES = 256
 #: A record takes at least this much of its page, so a file has at most size / this records.
 _LEAST_BYTES = 16
 
-_RANGE = "SELECT n, body FROM record WHERE n BETWEEN ? AND ? ORDER BY n"
+# The limit stops SQLite at the last row of the range: else it would step on to the next page, perhaps a damaged one.
+_RANGE = "SELECT n, body FROM record WHERE n BETWEEN ?1 AND ?2 ORDER BY n LIMIT ?2 - ?1 + 1"
 
 
 def is_damage(error: sqlite3.Error) -> bool:

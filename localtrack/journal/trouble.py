@@ -49,9 +49,9 @@ class Kept:
         self._uncounted: deque[tuple[int, str, int]] = deque()
         self._counting = False
 
-    def add(self, stamp: int, op: ops.Op) -> None:
-        """Keep an op; its metrics are counted as lost."""
-        if isinstance(op, ops.LogBatch) and op.metrics:
+    def add(self, stamp: int, op: ops.Op, *, whole: bool = False) -> None:
+        """Keep an op; its metrics are counted as lost, unless `whole`: then it waits for a moment only."""
+        if isinstance(op, ops.LogBatch) and op.metrics and not whole:
             self.count(stamp, "metric", len(op.metrics))
             if not (op.params or op.tags or op.deleted_tags):
                 return

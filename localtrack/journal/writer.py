@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import JournalError
 from localtrack.journal import codec, forks, ops
-from localtrack.journal.current import NO_FILE, TROUBLE, CurrentFile
+from localtrack.journal.current import NO_FILE, TROUBLE, CurrentFile, NoFile
 from localtrack.journal.file import INSERT, JournalFile
 from localtrack.journal.reader import JournalReader, RecordSource
 from localtrack.journal.trouble import HINT, in_words, tell
@@ -86,19 +86,18 @@ class Journal:
                 refs = file.refs
                 run = refs[run_id]
                 ref = refs[key]
-                # n before the stamp: whoever logs in between takes this n, and we come back with a later n and stamp.
-                n = file.n + 1
+                n, last_stamp = file.last
+                n += 1
                 stamp = now << 16
-                if stamp <= current.stamp:
-                    stamp = current.stamp + 1
-                current.stamp = stamp
+                if stamp <= last_stamp or stamp <= current.stamp:
+                    stamp = max(last_stamp, current.stamp) + 1
                 payload = _pack_metric(1, stamp, run, ref, value, (now if ts is None else ts) - (stamp >> 16), step)
                 file.execute(INSERT, (n, _crc32(payload, file.seed ^ n).to_bytes(4, "little") + payload))
             except (KeyError, struct.error, sqlite3.Error):
                 # A new name, a number that does not fit, a collision, trouble: rare, and sorted out there.
                 self._append(ops.LogBatch(run_id, (Metric(key, value, now if ts is None else ts, step),)))
                 return
-            file.n = n
+            file.last = (n, stamp)
             if n >= file.ring_at:
                 current.ring()
 
@@ -129,8 +128,7 @@ class Journal:
         """
         current = self._current
         with current.lock:
-            op_id = self._append(op)
-            file = current.file
+            op_id, file = self._append(op)
         if not synced or op_id is None or current.fence(file):
             return op_id
         if self.strict:
@@ -140,22 +138,20 @@ class Journal:
             current.kept.add(op_id.stamp, op)
         return None
 
-    def _append(self, op: ops.Op) -> ops.OpId | None:
-        """Commit one record, or keep it. Under the lock."""
+    def _append(self, op: ops.Op) -> tuple[ops.OpId | None, JournalFile | NoFile]:
+        """Commit one record, or keep it; its identity and its file. Under the lock."""
         current = self._current
         while (file := self._writable()) is not None:
             try:
-                op_id = file.write(op, current.tick)
-            except sqlite3.IntegrityError:
-                continue  # a signal handler took n between our lines
+                op_id = file.write(op, current.stamp_after)
             except TROUBLE as error:
                 current.fail(file, error)
                 continue
             if op_id.n >= file.ring_at:
                 current.ring()
-            return op_id
-        current.kept.add(current.tick(), op)
-        return None
+            return op_id, file
+        current.keep(op)
+        return None, NO_FILE
 
     def _writable(self) -> JournalFile | None:
         current = self._current
