@@ -6,10 +6,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from localtrack.catalog import database, desired_queries, files, queries
+from localtrack.catalog import database, desired_queries, files, forking, history, listings, points, queries
 from localtrack.catalog.connections import Readers
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, Point
 from localtrack.catalog.entries import JournalEntry, RunEntry, Totals
@@ -26,14 +26,31 @@ from localtrack.store import Store
 #: Stamps further ahead of our clock than this are not followed (localtrack.journal.writer holds the same number).
 MAX_AHEAD_MS = 10 * 60 * 1000
 
+T = TypeVar("T")
+
+
+class _Settled(NamedTuple):
+    """What is known to be imported: the catalog file it is in, signature by journal file, and sealed journals."""
+
+    file: tuple[int, int] | None = None
+    known: Mapping[str, str] = {}
+    finished: frozenset[str] = frozenset()
+
+    def covers(self, seen: Mapping[str, Signature]) -> bool:
+        """Whether nothing was written to any of `seen` since."""
+        if self.file is None:
+            return False
+        return all(name in self.finished or self.known.get(name) == each.text for name, each in seen.items())
+
 
 class Catalog:
     """Read model of all journals of a store, in `<store>/catalog.db`.
 
-    Thread-safe; any number of processes may use the same one. Every read first imports what any process has committed to its
-    journal before (read-your-writes), unless it is told `refresh=False`.
+    Thread-safe; any number of processes may use the same one. Every read first imports what any process has committed
+    to its journal before (read-your-writes), unless it is told `refresh=False`. A damaged catalog is built again.
 
-    Where the catalog cannot be written (read-only medium, full disk), it is built in memory for this object: `read_only` says so.
+    Where the catalog cannot be written (read-only medium, full disk), it is built in memory for this object, and
+    `read_only` says so.
 
     Args:
         store: the store.
@@ -56,47 +73,51 @@ class Catalog:
         self._readers = Readers(store.catalog)
         self._memory: sqlite3.Connection | None = None
         self._memory_lock = threading.RLock()
-        self._settled: tuple[tuple[int, int] | None, Mapping[str, str], frozenset[str]] = (None, {}, frozenset())
+        self._fork_holds = False
+        self._settled = _Settled()
+        forking.register(self)
 
-    # --- bringing it up to date --------------------------------------------------------------------------------------
+    # --- bringing it up to date -------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Import what is new in all journals. Costs one directory listing when nothing is."""
-        if self.read_only or not os.path.isdir(self.store.path):
+        if self._is_in_memory():
             self._refresh_memory()
             return
-        file, settled, finished = self._settled
-        if file is not None and file != database.exists(self.store.catalog):
-            file, settled, finished = None, {}, frozenset()
-        seen = files.scan(self.store.journals, finished)
-        if file is not None and _covers(settled, seen):
+        if self._settled.file != database.exists(self.store.catalog):
+            self._settled = _Settled()  # deleted, or built again
+        settled = self._settled
+        seen = files.scan(self.store.journals, settled.finished)
+        if settled.covers(seen):
             return
         try:
-            if not self._look_up(seen):
-                self._upkeep.bring(seen, finished)
-                self._look_up(seen)
+            if not self._look_up().covers(seen):
+                self._upkeep.bring(seen, settled.finished)
+                self._look_up()
         except (OSError, sqlite3.Error) as error:
             if not is_unwritable(error):
                 raise
             self.read_only = True
             self._refresh_memory()
 
-    def _look_up(self, seen: Mapping[str, Signature]) -> bool:
-        """Learn from the catalog which files it has wholly imported; whether that is all of `seen`."""
+    def _look_up(self) -> _Settled:
+        """Learn from the catalog which files it holds wholly: another process may have imported them."""
         file = database.exists(self.store.catalog)
         if file is None or not os.path.getsize(self.store.catalog):
-            return False
+            return _Settled()
         try:
             with self._readers.lend() as connection:
                 if not database.is_current(connection, self.store.catalog):
-                    return False
-                known, finished = desired_queries.files(connection)
+                    return _Settled()
+                self._settled = _Settled(file, *listings.files(connection))
         except sqlite3.DatabaseError as error:
             if is_damage(error) or "unable to open" in str(error):
-                return False
+                return _Settled()
             raise
-        self._settled = (file, known, finished)
-        return _covers(known, {name: each for name, each in seen.items() if name not in finished})
+        return self._settled
+
+    def _is_in_memory(self) -> bool:
+        return self.read_only or not os.path.isdir(self.store.path)
 
     def _refresh_memory(self) -> None:
         with self._memory_lock:
@@ -108,21 +129,23 @@ class Catalog:
             self._memory = database.open_to_write(database.MEMORY, network=False)
         return self._memory
 
-    @contextmanager
-    def _reading(self, *, refresh: bool) -> Iterator[sqlite3.Connection]:
-        if refresh or (self._memory is None and self._settled[0] is None):
+    def _ask(self, question: Callable[[sqlite3.Connection], T], *, refresh: bool) -> T:
+        """The answer, from one state of the catalog; a damaged one is built again and asked once more."""
+        if refresh or self._settled.file is None:
             self.refresh()
-        if self.read_only or not os.path.isdir(self.store.path):
+        if self._is_in_memory():
             with self._memory_lock:
-                yield self._in_memory()
-            return
+                return question(self._in_memory())
         try:
             with self._readers.lend() as connection:
-                yield connection
+                return question(connection)
         except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                self._upkeep.heal()  # the next read builds it again
-            raise
+            if not is_damage(error):
+                raise
+        self._upkeep.heal()
+        self.refresh()
+        with self._readers.lend() as connection:
+            return question(connection)
 
     def close(self) -> None:
         """Close what is open; another call opens it again."""
@@ -133,23 +156,37 @@ class Catalog:
                 self._memory.close()
                 self._memory = None
 
-    def __enter__(self) -> Catalog:
+    def before_fork(self) -> None:
+        """See `forking.Forkable`: this object's part is the catalog in memory."""
+        self._fork_holds = self._memory_lock.acquire(timeout=forking.PATIENCE_S)
+
+    def after_fork_in_parent(self) -> None:
+        """See `forking.Forkable`."""
+        if self._fork_holds:
+            self._memory_lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """See `forking.Forkable`."""
+        self._memory_lock = threading.RLock()
+        if self._memory is not None:
+            forking.abandon(self._memory)
+            self._memory = None
+
+    def __enter__(self) -> Catalog:  # noqa: PYI034 - Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- local reads -------------------------------------------------------------------------------------------------
+    # --- local reads ------------------------------------------------------------------------------------------------
 
     def experiment(self, experiment_id: str, *, refresh: bool = True) -> Experiment | None:
         """An experiment by id, active or deleted; None when the store has none of that id. "0" always exists."""
-        with self._reading(refresh=refresh) as connection:
-            return queries.experiment(connection, self.store, experiment_id)
+        return self._ask(lambda db: queries.experiment(db, self.store, experiment_id), refresh=refresh)
 
     def experiment_by_name(self, name: str, *, refresh: bool = True) -> Experiment | None:
         """An experiment by name: an active one before a deleted one, and of several the one that was created first."""
-        with self._reading(refresh=refresh) as connection:
-            return queries.experiment_by_name(connection, self.store, name)
+        return self._ask(lambda db: queries.experiment_by_name(db, self.store, name), refresh=refresh)
 
     def experiments(
         self, view_type: int, max_results: int, page_token: str | None = None, *, refresh: bool = True
@@ -159,13 +196,13 @@ class Catalog:
         Raises:
             TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results (1 to 50,000) or page_token.
         """
-        with self._reading(refresh=refresh) as connection:
-            return queries.experiments(connection, self.store, view_type, max_results, page_token)
+        return self._ask(
+            lambda db: queries.experiments(db, self.store, view_type, max_results, page_token), refresh=refresh
+        )
 
     def run(self, run_id: str, *, refresh: bool = True) -> Run | None:
         """A run by id, active or deleted; None when the store has none of that id."""
-        with self._reading(refresh=refresh) as connection:
-            return queries.run(connection, self.store, run_id)
+        return self._ask(lambda db: queries.run(db, self.store, run_id), refresh=refresh)
 
     def runs(
         self,
@@ -182,10 +219,8 @@ class Catalog:
         Raises:
             TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results (1 to 50,000) or page_token.
         """
-        with self._reading(refresh=refresh) as connection:
-            return queries.runs(
-                connection, self.store, experiment_ids, view_type, max_results, page_token, ascending=ascending
-            )
+        page = queries.RunPage(tuple(experiment_ids), view_type, max_results, page_token, ascending)
+        return self._ask(lambda db: queries.runs(db, self.store, page), refresh=refresh)
 
     def metric_history(
         self,
@@ -198,42 +233,36 @@ class Catalog:
     ) -> PagedList[Metric]:
         """The distinct points of one metric by (timestamp, step, value); empty for an unknown run or key.
 
-        Args:
-            max_results: None for all of them.
+        `max_results` is 1 to 50,000, or None for all of them.
 
         Raises:
             TrackingError: INVALID_PARAMETER_VALUE for a bad max_results or page_token.
         """
-        with self._reading(refresh=refresh) as connection:
-            return queries.metric_history(connection, run_id, key, max_results, page_token)
+        return self._ask(lambda db: history.metric_history(db, run_id, key, max_results, page_token), refresh=refresh)
 
     def latest(self, run_id: str, *, refresh: bool = True) -> list[Metric]:
         """The last point of each metric of a run, by key: greatest step, then timestamp, then value."""
-        with self._reading(refresh=refresh) as connection:
-            return queries.latest(connection, run_id)
+        return self._ask(lambda db: history.latest(db, run_id), refresh=refresh)
 
     def max_stamp(self, now_ms: int | None = None, *, refresh: bool = True) -> int:
         """The greatest stamp of all journals, 0 for none; what a new writer must be later than.
 
-        Args:
-            now_ms: the wall clock, milliseconds since the epoch; None asks the system's. Journals whose clock is more than ten
-                minutes ahead of it are left out.
+        Journals whose clock is more than ten minutes ahead of `now_ms` (milliseconds since the epoch; None: the
+        system's clock) are left out.
         """
         wall = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.max_stamp(connection, (wall + MAX_AHEAD_MS) << COUNTER_BITS)
+        limit = (wall + MAX_AHEAD_MS) << COUNTER_BITS
+        return self._ask(lambda db: listings.max_stamp(db, limit), refresh=refresh)
 
-    # --- for replay and status -----------------------------------------------------------------------------------------
+    # --- for replay and status --------------------------------------------------------------------------------------
 
     def desired_experiment(self, experiment_id: str, *, refresh: bool = True) -> DesiredExperiment | None:
         """The state of an experiment after all imported ops; None while its creation is not imported."""
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.desired_experiment(connection, experiment_id)
+        return self._ask(lambda db: desired_queries.desired_experiment(db, experiment_id), refresh=refresh)
 
     def desired_run(self, run_id: str, *, refresh: bool = True) -> DesiredRun | None:
         """The state of a run after all imported ops, without its points; None while its creation is not imported."""
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.desired_run(connection, run_id)
+        return self._ask(lambda db: desired_queries.desired_run(db, run_id), refresh=refresh)
 
     def points(
         self,
@@ -248,36 +277,30 @@ class Catalog:
         """Recorded points of a run beyond the watermarks, by (incarnation, pos).
 
         Args:
-            after: incarnation -> position of the last point that is not wanted; a journal that is not named starts at its
-                beginning.
+            run_id: the run.
+            after: incarnation -> position of the last point that is not wanted; a journal that is not named starts at
+                its beginning.
             limit: at most this many; the cost is O(limit).
-            upto: incarnation -> position of the last point that is wanted; a journal that is not named is not read. None: all.
-            distinct: leave out points that have an equal twin (key, step, time, value; NaN equals NaN) which lies at or before
-                `after`, or comes earlier in what is read here.
+            upto: incarnation -> position of the last point that is wanted; a journal that is not named is not read.
+                None: all.
+            distinct: leave out points that have an equal twin (key, step, time, value; NaN equals NaN) which lies at or
+                before `after`, or comes earlier in what is read here.
+            refresh: import first what is new.
         """
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.points(connection, run_id, after, limit, upto, distinct=distinct)
+        return self._ask(lambda db: points.points(db, run_id, after, limit, upto, distinct=distinct), refresh=refresh)
 
     def count_points(self, run_id: str, after: Mapping[str, int], *, refresh: bool = True) -> int:
         """How many recorded points of a run lie beyond the watermarks (see `points`)."""
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.count_points(connection, run_id, after)
+        return self._ask(lambda db: points.count_points(db, run_id, after), refresh=refresh)
 
     def run_index(self, *, refresh: bool = True) -> list[RunEntry]:
         """Every created run with its counts, oldest start first, then by id."""
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.run_index(connection)
+        return self._ask(listings.run_index, refresh=refresh)
 
     def journals(self, *, refresh: bool = True) -> list[JournalEntry]:
         """Every journal file with what is known about it, by name; then imported journals whose file is gone."""
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.journals(connection, set(files.scan(self.store.journals)))
+        return self._ask(lambda db: listings.journals(db, set(files.scan(self.store.journals))), refresh=refresh)
 
     def totals(self, *, refresh: bool = True) -> Totals:
         """How many experiments, runs and points there are."""
-        with self._reading(refresh=refresh) as connection:
-            return desired_queries.totals(connection)
-
-
-def _covers(known: Mapping[str, str], seen: Mapping[str, Signature]) -> bool:
-    return all(known.get(name) == signature.text for name, signature in seen.items())
+        return self._ask(listings.totals, refresh=refresh)

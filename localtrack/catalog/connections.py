@@ -20,6 +20,7 @@ class Readers:
         self._path = path
         self._idle: list[tuple[tuple[int, int] | None, sqlite3.Connection]] = []
         self._busy: set[sqlite3.Connection] = set()
+        self._forking = False
         self._change = threading.Condition()
         forking.register(self)
 
@@ -46,6 +47,7 @@ class Readers:
     def _take(self) -> tuple[tuple[int, int] | None, sqlite3.Connection]:
         file = database.exists(self._path)
         with self._change:
+            self._change.wait_for(lambda: not self._forking, 2 * forking.PATIENCE_S)
             while self._idle:
                 known, connection = self._idle.pop()
                 if known == file:
@@ -76,12 +78,15 @@ class Readers:
     def before_fork(self) -> None:
         """Wait for reads to end (not for ever), close what is idle, and let nothing begin until the fork is done."""
         self._change.acquire()
+        self._forking = True
         self._change.wait_for(lambda: not self._busy, forking.PATIENCE_S)
         while self._idle:
             self._idle.pop()[1].close()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
+        self._forking = False
+        self._change.notify_all()
         self._change.release()
 
     def after_fork_in_child(self) -> None:
@@ -89,4 +94,5 @@ class Readers:
         for connection in self._busy:
             forking.abandon(connection)
         self._busy = set()
+        self._forking = False
         self._change = threading.Condition()

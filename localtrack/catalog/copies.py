@@ -1,12 +1,11 @@
-"""Two files of one journal: a copy, a copy that lags, or a copy that was written on. Never guessed: compared, and reported."""
+"""Two files of one journal: a copy, one that lags, or one that was written on. Never guessed: compared and reported."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
 
-from localtrack.catalog import merge
-from localtrack.catalog.merge import OPEN_END, Changes
+from localtrack.catalog.changes import OPEN_END, Changes, fold
 from localtrack.catalog.source import Source, UnreadableError, items
 from localtrack.journal.ops import Damage, Record
 
@@ -17,7 +16,7 @@ def check_end(connection: sqlite3.Connection, source: Source, journal: int) -> N
     """Compare the last imported record with the one in this file. A file that ends before it has nothing new to tell.
 
     Raises:
-        UnreadableError: another record is there: the file was written on from an older state (a restored or cloned machine).
+        UnreadableError: another record is there: the file was written on from an older state (a restored machine).
     """
     upto, last_stamp = connection.execute("SELECT upto, last_stamp FROM journal WHERE id = ?", (journal,)).fetchone()
     if not last_stamp:
@@ -73,8 +72,7 @@ def _records(source: Source) -> Iterator[Record]:
 def fill_holes(connection: sqlite3.Connection, source: Source, begin: Callable[[], Changes]) -> Iterator[Changes]:
     """What this file holds of records that could not be read in another file of the journal; holes become smaller.
 
-    Args:
-        begin: makes empty changes for this journal.
+    `begin` makes empty changes for this journal.
     """
     journal = begin().numbers.journal
     for first_n, last_n, reason in connection.execute(
@@ -85,7 +83,7 @@ def fill_holes(connection: sqlite3.Connection, source: Source, begin: Callable[[
         for item in items(source, first_n - 1, last_n - first_n + 1):
             if not isinstance(item, Record) or item.n > last_n:
                 continue
-            merge.fold(changes, item)
+            fold(changes, item)
             if item.n > left:
                 holes.append(Damage(left, item.n - 1, reason))
             left = item.n + 1

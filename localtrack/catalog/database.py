@@ -19,7 +19,7 @@ _SIDES = ("-wal", "-shm", "-journal")
 
 
 def exists(path: str) -> tuple[int, int] | None:
-    """Device and inode of the catalog file, None when there is none: tells whether a connection is to the file of today."""
+    """Device and inode of the catalog file, None when there is none: whether a connection is to the file of today."""
     try:
         stat = os.stat(path)
     except FileNotFoundError:

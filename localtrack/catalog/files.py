@@ -10,8 +10,8 @@ from localtrack.journal.connect import FORMAT
 
 SUFFIX = ".db"
 WAL_SUFFIX = "-wal"
-#: A file changed this recently may change again without its time changing: the kernel's clock for files ticks every 1 to
-#: 10 ms. Such a signature is used, but not believed later. (The same trap as git's "racily clean" index entries.)
+#: A file changed this recently may change again without its time changing: the kernel's clock for files ticks every 1
+#: to 10 ms. Such a signature is used, but not believed later. (The same trap as git's "racily clean" index entries.)
 RACY_NS = 100_000_000
 
 

@@ -1,7 +1,9 @@
 """Forks of this process: SQLite's state about a file must not be carried into a child.
 
-A child that inherited an open connection would believe that it holds locks that only the parent holds, also for connections that it
-opens itself. So what has connections closes them before the fork, and what is busy then is abandoned in the child, never closed.
+A child that inherited an open connection would believe that it holds locks that only the parent holds, also for
+connections that it opens itself; and a mutex of SQLite that another thread holds at that moment stays locked in the
+child for ever. So whoever has connections lets nobody into SQLite during a fork and closes them before it.
+What is still busy when patience ends is abandoned in the child, never closed.
 """
 
 from __future__ import annotations

@@ -7,18 +7,18 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from localtrack.catalog import copies, merge, writing
+from localtrack.catalog import copies, writing
+from localtrack.catalog.changes import OPEN_END, Changes, Numbers, fold, fold_points
 from localtrack.catalog.files import Signature
-from localtrack.catalog.merge import OPEN_END, Changes, Numbers
 from localtrack.catalog.source import Source, UnreadableError, bulk, guarded, items
 from localtrack.errors import StoreError
 from localtrack.journal.ops import Damage, JournalInfo
 from localtrack.journal.reader import Points
 
-#: Points in memory before they are written, and in one transaction before it is committed: bounds the memory of an import
-#: (about 250 bytes a point) and what a kill costs; larger ones are not faster.
-POINTS_PER_WRITE = 50_000
-POINTS_PER_COMMIT = 200_000
+#: Points in memory before they are written, and in one transaction before it is committed: bounds the memory of an
+#: import (about 250 bytes a point) and what a kill costs; larger ones are not faster.
+POINTS_PER_WRITE = 25_000
+POINTS_PER_COMMIT = 100_000
 #: Records in memory before they are written, for journals without metrics.
 RECORDS_PER_WRITE = 20_000
 
@@ -101,14 +101,15 @@ class Importer:
 
     def _journal_number(self, info: JournalInfo) -> int:
         self._connection.execute(
-            "INSERT OR IGNORE INTO journal (incarnation, host, pid, user, created_ms, format) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO journal (incarnation, host, pid, user, created_ms, format) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
             (info.incarnation, info.host, info.pid, info.user, info.created_ms, info.format),
         )
         row = self._connection.execute("SELECT id FROM journal WHERE incarnation = ?", (info.incarnation,)).fetchone()
         return int(row[0])
 
     def _meet(self, source: Source, journal: int) -> None:
-        """A file is seen for the first time: compare it with others of its journal, take from it what is damaged there."""
+        """A file seen for the first time: compare it with others of its journal, take from it what is damaged there."""
         for (name,) in self._connection.execute(
             "SELECT name FROM file WHERE journal = ? AND error IS NULL", (journal,)
         ).fetchall():
@@ -150,9 +151,9 @@ class Importer:
             try:
                 for item in bulk(source, after, limit):
                     if isinstance(item, Points):
-                        merge.fold_points(changes, item)
+                        fold_points(changes, item)
                     else:
-                        merge.fold(changes, item)
+                        fold(changes, item)
                     if len(changes.metrics) >= POINTS_PER_WRITE:
                         break
             except UnreadableError as error:
@@ -176,7 +177,7 @@ class Importer:
         for item in items(source, after, 1):
             last = item.last_n if isinstance(item, Damage) else item.n
             changes = self._changes(source, journal)()
-            merge.fold(changes, Damage(after + 1, last, f"cannot be kept: {type(trouble).__name__}: {trouble}"))
+            fold(changes, Damage(after + 1, last, f"cannot be kept: {type(trouble).__name__}: {trouble}"))
             writing.write(self._connection, changes)
             return last
         return after

@@ -21,8 +21,8 @@ _LONGEST_PAUSE_S = 0.02
 class WriteLock:
     """Lock file beside the catalog, held while importing and checkpointing.
 
-    SQLite 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same moment; behind
-    this lock there is only ever one that does either. `flock` ends with its holder, also by SIGKILL.
+    SQLite 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same moment;
+    behind this lock there is only ever one that does either. `flock` ends with its holder, also by SIGKILL.
     """
 
     def __init__(self, path: str) -> None:
@@ -46,12 +46,11 @@ class WriteLock:
         if waited:
             self._wait(lambda pause: self._threads.acquire(timeout=pause), progress, patience_s)
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 if not _try_flock(descriptor):
                     waited = True
                     self._wait(lambda pause: _flock_within(descriptor, pause), progress, patience_s)
-                self._descriptor = descriptor
                 yield waited
             finally:
                 self._descriptor = None

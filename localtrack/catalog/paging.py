@@ -1,7 +1,7 @@
 """Page tokens: where the next page begins, as opaque text. Pure.
 
-A token holds the sort key of the last row shown (not an offset), so pages neither skip nor repeat rows while others are added; and
-a digest of the query, so that a token is refused by another query instead of giving a wrong page.
+A token holds the sort key of the last row shown (not an offset), so pages neither skip nor repeat rows while others are
+added; and a digest of the query, so that a token is refused by another query instead of giving a wrong page.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def start_of(query: Sequence[object], token: str | None, shape: Sequence[type]) 
 
     Args:
         query: what is asked, as given to `token_after`.
+        token: what the caller of the API handed in; None or "" for the first page.
         shape: types of the values of a sort key.
 
     Raises:

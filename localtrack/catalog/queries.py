@@ -1,21 +1,19 @@
-"""Reads of the catalog for the API: experiments, runs, metric histories. Each function reads one state of the catalog."""
+"""Reads of the catalog for the API: experiments and runs."""
 
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from localtrack.catalog import paging
+from localtrack.catalog.history import NAN, no_collection
 from localtrack.catalog.merge import TAG
 from localtrack.entities import (
     Experiment,
     LifecycleStage,
-    Metric,
     PagedList,
     Run,
     RunData,
@@ -25,10 +23,8 @@ from localtrack.entities import (
 from localtrack.errors import TrackingError
 from localtrack.store import Store
 
-NAN = float("nan")
 #: Bound variables of one statement; SQLite before 3.32 allows 999.
 _BATCH = 500
-#: More digits than any int64: tokens of integers stay integers.
 _VIEWS = {ViewType.ACTIVE_ONLY: (0,), ViewType.DELETED_ONLY: (1,), ViewType.ALL: (0, 1)}
 _EXPERIMENT = (
     "SELECT experiment_id, name, artifact_location, deleted, creation_ms, updated_ms FROM experiment "
@@ -132,36 +128,37 @@ def run(connection: sqlite3.Connection, store: Store, run_id: str) -> Run | None
     return _runs(connection, store, rows)[0] if rows else None
 
 
-def runs(
-    connection: sqlite3.Connection,
-    store: Store,
-    experiment_ids: Sequence[str],
-    view_type: int,
-    max_results: int,
-    page_token: str | None,
-    *,
-    ascending: bool = False,
-) -> PagedList[Run]:
-    """A page of the runs of some experiments, by start time (latest first), then by run id: MLflow's default order.
+class RunPage(NamedTuple):
+    """Which runs are asked for: of these experiments, with this view type, from this token on."""
+
+    experiment_ids: tuple[str, ...]
+    view_type: int
+    max_results: int
+    page_token: str | None
+    ascending: bool
+
+
+def runs(connection: sqlite3.Connection, store: Store, page: RunPage) -> PagedList[Run]:
+    """A page of runs, by start time (latest first, unless ascending), then by run id: MLflow's default order.
 
     Raises:
         TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results or page_token.
     """
-    paging.check_max_results(max_results)
-    stages = _stages(view_type)
-    wanted = sorted(set(experiment_ids))
-    query = ("runs", wanted, view_type, ascending)
-    start = paging.start_of(query, page_token, (int, str))
+    paging.check_max_results(page.max_results)
+    stages = _stages(page.view_type)
+    wanted = sorted(set(page.experiment_ids))
+    query = ("runs", wanted, page.view_type, page.ascending)
+    start = paging.start_of(query, page.page_token, (int, str))
     rows: list[tuple[Any, ...]] = []
-    for ids in _batches(wanted):  # one statement in practice: then SQLite does the ordering and the limit
-        rows += _run_rows(connection, ids, stages, max_results + 1, start, ascending=ascending)
+    for ids in _batches(wanted):  # one statement, unless very many experiments are asked for
+        rows += _run_rows(connection, ids, stages, page, start)
     if len(wanted) > _BATCH:
-        rows.sort(key=lambda row: (row[6] if ascending else -row[6], row[1]))
+        rows.sort(key=lambda row: (row[6] if page.ascending else -row[6], row[1]))
     token = None
-    if len(rows) > max_results:
-        rows = rows[:max_results]
+    if len(rows) > page.max_results:
+        rows = rows[: page.max_results]
         token = paging.token_after(query, (rows[-1][6], rows[-1][1]))
-    with _no_collection():
+    with no_collection():
         return PagedList(_runs(connection, store, rows), token)
 
 
@@ -169,19 +166,17 @@ def _run_rows(
     connection: sqlite3.Connection,
     experiment_ids: Sequence[str],
     stages: Sequence[int],
-    limit: int,
+    page: RunPage,
     start: Sequence[paging.SortValue] | None,
-    *,
-    ascending: bool,
 ) -> list[tuple[Any, ...]]:
     sql = f"{_RUN} AND experiment_id IN ({_marks(experiment_ids)}) AND deleted IN ({_marks(stages)})"
     values: list[Any] = [*experiment_ids, *stages]
     if start is not None:
-        beyond = ">" if ascending else "<"
+        beyond = ">" if page.ascending else "<"
         sql += f" AND (start_time {beyond} ? OR (start_time = ? AND run_id > ?))"
         values += [start[0], *start]
-    order = "start_time" if ascending else "start_time DESC"
-    return connection.execute(f"{sql} ORDER BY {order}, run_id LIMIT ?", (*values, limit)).fetchall()
+    order = "start_time" if page.ascending else "start_time DESC"
+    return connection.execute(f"{sql} ORDER BY {order}, run_id LIMIT ?", (*values, page.max_results + 1)).fetchall()
 
 
 def _runs(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Run]:
@@ -189,7 +184,7 @@ def _runs(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any
     for numbers in _batches(list(data)):
         within = f"run IN ({_marks(numbers)})"
         for number, key, value, nan in connection.execute(
-            f"SELECT l.run, k.key, l.value, l.nan FROM metric_latest l JOIN metric_key k ON k.id = l.key WHERE l.{within}",
+            f"SELECT run, k.key, value, nan FROM metric_latest l JOIN metric_key k ON k.id = l.key WHERE {within}",
             numbers,
         ):
             data[number].metrics[key] = NAN if nan else value
@@ -219,76 +214,3 @@ def _info(store: Store, row: tuple[Any, ...]) -> RunInfo:
 
 def _batches(values: list[Any]) -> Iterable[list[Any]]:
     return (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
-
-
-# --- metrics -------------------------------------------------------------------------------------------------------
-
-
-def metric_history(
-    connection: sqlite3.Connection, run_id: str, key: str, max_results: int | None, page_token: str | None
-) -> PagedList[Metric]:
-    """The distinct points of one metric by (timestamp, step, value); empty for an unknown run or key, as MLflow's.
-
-    Args:
-        max_results: None for all of them.
-
-    Raises:
-        TrackingError: INVALID_PARAMETER_VALUE for a bad max_results or page_token.
-    """
-    if max_results is not None:
-        paging.check_max_results(max_results)
-    query = ("history", run_id, key)
-    start = paging.start_of(query, page_token, (int, int, float, int, int))
-    found = connection.execute(
-        "SELECT run.id, metric_key.id FROM run, metric_key WHERE run_id = ? AND key = ?", (run_id, key)
-    ).fetchone()
-    if found is None:
-        return PagedList([])
-    sql = "SELECT DISTINCT ts, step, value, nan, extra FROM metric INDEXED BY metric_history WHERE run = ? AND key = ?"
-    values: list[Any] = [*found]
-    if start is not None:
-        sql += " AND (ts, step, value, nan, extra) > (?, ?, ?, ?, ?)"
-        values += start
-    sql += " ORDER BY ts, step, value, nan, extra LIMIT ?"
-    limit = -1 if max_results is None else max_results + 1
-    with _no_collection():
-        rows = connection.execute(sql, (*values, limit)).fetchall()
-        token = None
-        if max_results is not None and len(rows) > max_results:
-            rows = rows[:max_results]
-            token = paging.token_after(query, rows[-1])
-        return PagedList(_metrics(connection, run_id, key, rows), token)
-
-
-def latest(connection: sqlite3.Connection, run_id: str) -> list[Metric]:
-    """The last point of each metric of a run, by key: greatest step, then timestamp, then value."""
-    rows = connection.execute(
-        "SELECT k.key, l.value, l.nan, l.ts, l.step FROM run r JOIN metric_latest l ON l.run = r.id"
-        " JOIN metric_key k ON k.id = l.key WHERE r.run_id = ? ORDER BY k.key",
-        (run_id,),
-    )
-    return [Metric(key, NAN if nan else value, ts, step, run_id=run_id) for key, value, nan, ts, step in rows]
-
-
-def _metrics(connection: sqlite3.Connection, run_id: str, key: str, rows: Sequence[tuple[Any, ...]]) -> list[Metric]:
-    extras = {0: (None, None, None)}
-    for number in {row[4] for row in rows} - {0}:
-        extras[number] = connection.execute(
-            "SELECT model_id, dataset_name, dataset_digest FROM metric_extra WHERE id = ?", (number,)
-        ).fetchone()
-    return [
-        Metric(key, NAN if nan else value, ts, step, *extras[extra], run_id) for ts, step, value, nan, extra in rows
-    ]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Make many small values without the cycle collector looking through them again and again (half of the time)."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -47,10 +47,12 @@ def guarded() -> Iterator[None]:
 
 
 def bulk(source: Source, after: int, limit: int) -> Iterator[Record | Damage | Points]:
+    """source.read_bulk, raising UnreadableError."""
     with guarded():
         yield from source.read_bulk(after, limit)
 
 
 def items(source: Source, after: int, limit: int) -> Iterator[Record | Damage]:
+    """source.read, raising UnreadableError."""
     with guarded():
         yield from source.read(after, limit)

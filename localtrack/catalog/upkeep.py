@@ -34,6 +34,7 @@ class Upkeep:
         self._network = network
         self._lock = WriteLock(f"{os.path.splitext(store.catalog)[0]}.lock")
         self._using = threading.Lock()
+        self._fork_holds = False
         self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         self._importer: Importer | None = None
@@ -98,13 +99,15 @@ class Upkeep:
         return (_changed(self._path), _changed(self._path + "-wal"))
 
     def before_fork(self) -> None:
-        """See `forking.Forkable`."""
-        if self._using.acquire(timeout=forking.PATIENCE_S):
+        """See `forking.Forkable`. Held until after the fork: nobody may be inside SQLite when the process is copied."""
+        self._fork_holds = self._using.acquire(timeout=forking.PATIENCE_S)
+        if self._fork_holds:
             self._close()
-            self._using.release()
 
     def after_fork_in_parent(self) -> None:
         """See `forking.Forkable`."""
+        if self._fork_holds:
+            self._using.release()
 
     def after_fork_in_child(self) -> None:
         """See `forking.Forkable`."""

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 
 from localtrack.catalog import merge
-from localtrack.catalog.merge import Cell, Changes, Claim
+from localtrack.catalog.changes import Changes, extra_parts
+from localtrack.catalog.merge import Cell, Claim
 from localtrack.journal.ops import OpId, stamp_ms
 
 _LATER = "(excluded.stamp, excluded.incarnation, excluded.n) > (stamp, incarnation, n)"
@@ -44,7 +45,7 @@ class ExtraNumberOf(NumberOf):
         if known is None:
             self._connection.execute(
                 "INSERT INTO metric_extra (model_id, dataset_name, dataset_digest, text) VALUES (?, ?, ?, ?)",
-                (*merge.extra_parts(text), text),
+                (*extra_parts(text), text),
             )
         return super().__missing__(text)
 
@@ -81,7 +82,8 @@ def _write_journal(connection: sqlite3.Connection, changes: Changes) -> None:
         ],
     )
     connection.executemany(
-        "INSERT INTO unknown_op VALUES (?, ?, ?) ON CONFLICT (journal, kind) DO UPDATE SET count = count + excluded.count",
+        "INSERT INTO unknown_op VALUES (?, ?, ?) "
+        "ON CONFLICT (journal, kind) DO UPDATE SET count = count + excluded.count",
         [(journal, kind, count) for kind, count in changes.unknown.items()],
     )
     connection.executemany(

@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def open_journal(store: Store) -> Iterator[Callable[[int], Journal]]:
-    """Opens another journal of the store, as another process would have it, whose clock starts at the given millisecond."""
+    """Opens another journal of the store, as another process would, with a clock that starts at a millisecond."""
     opened: list[Journal] = []
 
     def make(ms: int) -> Journal:

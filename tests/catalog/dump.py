@@ -1,4 +1,4 @@
-"""The content of a catalog as values that do not depend on the order of import (no numbers that were given on the way)."""
+"""The content of a catalog as values that do not depend on the order of import: no numbers given on the way."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from typing import Any, TypeAlias
 Content: TypeAlias = dict[str, list[tuple[Any, ...]]]
 
 _QUERIES = {
-    "journal": "SELECT incarnation, host, pid, user, created_ms, format, upto, sealed, max_stamp, first_ms, last_ms FROM journal",
+    "journal": "SELECT incarnation, host, pid, user, created_ms, format, upto, sealed, max_stamp, first_ms, last_ms "
+    "FROM journal",
     "damage": "SELECT j.incarnation, d.first_n, d.last_n, d.reason FROM damage d JOIN journal j ON j.id = d.journal",
     "loss": "SELECT j.incarnation, l.n, l.kind, l.count, l.reason FROM loss l JOIN journal j ON j.id = l.journal",
     "unknown": "SELECT j.incarnation, u.kind, u.count FROM unknown_op u JOIN journal j ON j.id = u.journal",
-    "experiment": "SELECT experiment_id, created_name, artifact_location, creation_ms, name, deleted, updated_ms FROM experiment",
+    "experiment": "SELECT experiment_id, created_name, artifact_location, creation_ms, name, deleted, updated_ms "
+    "FROM experiment",
     "experiment_cell": "SELECT experiment_id, kind, key, value FROM experiment_cell",
     "experiment_ever": "SELECT * FROM experiment_ever",
-    "run": "SELECT run_id, experiment_id, user_id, start_time, remote, create_stamp, create_incarnation, create_n, name, status, "
-    "end_time, deleted FROM run",
+    "run": "SELECT run_id, experiment_id, user_id, start_time, remote, create_stamp, create_incarnation, create_n, "
+    "name, status, end_time, deleted FROM run",
     "run_tag": "SELECT r.run_id, c.key, c.value FROM run_cell c JOIN run r ON r.id = c.run WHERE c.kind = 'tag'",
     "run_tag_ever": "SELECT r.run_id, e.key, e.value FROM run_tag_ever e JOIN run r ON r.id = e.run",
     "param": "SELECT r.run_id, p.key, p.value FROM param p JOIN run r ON r.id = p.run",
-    "param_claim": "SELECT r.run_id, c.key, c.incarnation, c.value, c.stamp, c.n FROM param_claim c JOIN run r ON r.id = c.run",
-    "metric": "SELECT r.run_id, j.incarnation, m.pos, k.key, m.step, m.ts, m.value, m.nan, x.model_id, x.dataset_name FROM metric m "
-    "JOIN run r ON r.id = m.run JOIN journal j ON j.id = m.journal JOIN metric_key k ON k.id = m.key "
+    "param_claim": "SELECT r.run_id, c.key, c.incarnation, c.value, c.stamp, c.n FROM param_claim c "
+    "JOIN run r ON r.id = c.run",
+    "metric": "SELECT r.run_id, j.incarnation, m.pos, k.key, m.step, m.ts, m.value, m.nan, x.model_id, "
+    "x.dataset_name FROM metric m JOIN run r ON r.id = m.run JOIN journal j ON j.id = m.journal "
+    "JOIN metric_key k ON k.id = m.key "
     "LEFT JOIN metric_extra x ON x.id = m.extra",
-    "metric_latest": "SELECT r.run_id, k.key, l.step, l.ts, l.value, l.nan FROM metric_latest l JOIN run r ON r.id = l.run "
-    "JOIN metric_key k ON k.id = l.key",
+    "metric_latest": "SELECT r.run_id, k.key, l.step, l.ts, l.value, l.nan FROM metric_latest l "
+    "JOIN run r ON r.id = l.run JOIN metric_key k ON k.id = l.key",
     "run_journal": "SELECT r.run_id, j.incarnation, h.head, h.points, h.first_ms, h.last_ms FROM run_journal h "
     "JOIN run r ON r.id = h.run JOIN journal j ON j.id = h.journal",
 }

@@ -1,4 +1,4 @@
-"""The merge written a second time, from the rules alone and from all ops at once: slow, plain, and not used by the product."""
+"""The merge written a second time, from the rules alone and from all ops at once: slow, plain, for tests only."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def experiment_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
         if creations:
             op_id, op = creations[0]
             created_name, location, born = op.name, op.artifact_location, stamp_ms(op_id.stamp)
-        times = [stamp_ms(max(each)[0].stamp) for each in (renames, covers) if each] + ([born] if creations else [])
+        times = [stamp_ms(max(each)[0].stamp) for each in (renames, covers) if each]
+        times += [] if born is None else [born]
         result["experiment"].append(
             (
                 *(experiment_id, created_name, location, born),
@@ -97,7 +98,11 @@ def experiment_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
                 max(times, default=None),
             )
         )
-        cells = {("name", ""): renames, ("covers", ""): covers, ("deleted", ""): alive}
+        cells: dict[tuple[str, str], list[Write]] = {
+            ("name", ""): renames,
+            ("covers", ""): covers,
+            ("deleted", ""): alive,
+        }
         cells |= {("tag", key): writes for key, writes in tags.items()}
         result["experiment_cell"] += [(experiment_id, *cell, last(writes)) for cell, writes in cells.items() if writes]
         ever = {("name", "", value) for _, _, value in renames} | {("name", "", op.name) for _, op in creations}
@@ -106,7 +111,7 @@ def experiment_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
     return result
 
 
-def run_writes(op_id: OpId, op: ops.Op) -> tuple[list[tuple[str, Write]], list[Write]]:
+def run_writes(op_id: OpId, op: ops.Op) -> tuple[list[tuple[str, Write]], list[Write]]:  # noqa: C901 - one rule a branch
     """Tag writes (key, write) and name writes of one op, in the order in which they count."""
     tags: list[tuple[str, Write]] = []
     names: list[Write] = []

@@ -1,4 +1,4 @@
-"""The catalog is a function of the set of records, whatever the order, the repetitions and the pieces in which they come."""
+"""The catalog is a function of the set of records, whatever the order, repetitions and pieces in which they come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localtrack.catalog import database, importer
+from localtrack.catalog import database
 from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer
 from localtrack.journal import ops

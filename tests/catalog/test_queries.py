@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from localtrack.catalog.catalog import Catalog
-from localtrack.entities import LifecycleStage, Metric, Param, RunStatus, RunTag, ViewType
+from localtrack.entities import LifecycleStage, Metric, Param, Run, RunStatus, RunTag, ViewType
 from localtrack.errors import TrackingError
 from localtrack.journal import ops
 from localtrack.journal.writer import Journal
@@ -29,9 +29,9 @@ def create(journal: Journal, number: int, start_time: int = MS, experiment_id: s
     return run_id(number)
 
 
-def ids(runs: list[object]) -> list[str]:
+def ids(runs: list[Run]) -> list[str]:
     """Run ids of runs."""
-    return [run.info.run_id for run in runs]  # type: ignore[attr-defined]
+    return [run.info.run_id for run in runs]
 
 
 def test_an_empty_store_has_the_default_experiment(catalog: Catalog) -> None:
@@ -121,7 +121,7 @@ def test_run_name_and_name_tag_are_one(catalog: Catalog, open_journal: OpenJourn
 def test_an_experiment_takes_its_runs_along_and_brings_all_of_them_back(
     catalog: Catalog, open_journal: OpenJournal
 ) -> None:
-    """Deleting an experiment deletes its runs, restoring it restores all, also one deleted before; later ops count again."""
+    """Deleting an experiment deletes its runs, restoring it restores all, also one deleted before; later ops count."""
     journal = open_journal(MS)
     journal.append(ops.ExperimentCreate("7", "seven"))
     one, two = create(journal, 1), create(journal, 2)
@@ -159,7 +159,7 @@ def test_a_machine_that_did_not_know_of_a_deletion_brings_the_experiment_back_bu
 
 
 def test_params_of_the_owner_win_and_the_others_are_kept(catalog: Catalog, open_journal: OpenJournal) -> None:
-    """The journal that created the run decides a param, whatever the stamps; each other value is kept with its journal."""
+    """The journal that created the run decides a param, whatever the stamps; other values are kept."""
     late_owner, early = open_journal(MS + 10_000), open_journal(MS)
     one = run_id(1)
     early.append_batch(one, [], [Param("lr", "0.01"), Param("same", "s")])
@@ -190,7 +190,7 @@ def test_ops_of_a_run_wait_for_its_creation(catalog: Catalog, open_journal: Open
 
 
 def test_experiments_whose_names_collide_are_both_kept(catalog: Catalog, open_journal: OpenJournal) -> None:
-    """By name the one that was created first among the active ones is given; a deleted one only when no other is left."""
+    """By name the first created among the active ones is given; a deleted one only when no other is left."""
     journal = open_journal(MS)
     for number in ("7", "8", "9"):
         journal.append(ops.ExperimentCreate(number, f"name {number}"))
@@ -213,7 +213,7 @@ def test_experiments_whose_names_collide_are_both_kept(catalog: Catalog, open_jo
 
 
 def test_experiment_times_and_tags(catalog: Catalog, open_journal: OpenJournal) -> None:
-    """Creation, rename and lifecycle move the update time, tags do not (as in MLflow); deleted tags are named as dropped."""
+    """Creation, rename and lifecycle move the update time, tags do not (as in MLflow); deleted tags are named."""
     journal = open_journal(MS)
     journal.append(ops.ExperimentCreate("7", "seven", "s3://bucket", (("a", "1"), ("b", "2"))))
     journal.append(ops.ExperimentRename("7", "siebn"))
@@ -247,7 +247,7 @@ def test_experiments_come_newest_first_in_stable_pages(catalog: Catalog, open_jo
 
 @pytest.mark.parametrize("ascending", [False, True])
 def test_runs_come_by_start_time_in_stable_pages(catalog: Catalog, open_journal: OpenJournal, ascending: bool) -> None:
-    """Pages over two experiments, with equal start times, stay right while runs are added before and behind the page."""
+    """Pages over two experiments, with equal start times, stay right while runs are added before and behind."""
     journal = open_journal(MS)
     expected = []
     for number in range(40):
@@ -358,7 +358,7 @@ def test_history_pages_are_stable(catalog: Catalog, open_journal: OpenJournal) -
 
 
 def test_points_are_given_beyond_the_watermarks_in_delivery_order(catalog: Catalog, open_journal: OpenJournal) -> None:
-    """By (incarnation, position), each recorded point also when equal, in pieces of any size; heads are what is to be reached."""
+    """By (incarnation, position), also equal points, in pieces of any size; heads are what is to be reached."""
     journals = [open_journal(MS), open_journal(MS)]
     one = create(journals[0], 1)
     for step in range(9):

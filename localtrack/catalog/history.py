@@ -1,0 +1,93 @@
+"""Reads of metrics: the history of one, the latest point of each."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from localtrack.catalog import paging
+from localtrack.entities import Metric, PagedList
+
+NAN = float("nan")
+
+
+def metric_history(
+    connection: sqlite3.Connection, run_id: str, key: str, max_results: int | None, page_token: str | None
+) -> PagedList[Metric]:
+    """The distinct points of one metric by (timestamp, step, value); empty for an unknown run or key, as MLflow's.
+
+    `max_results` None is all of them.
+
+    Raises:
+        TrackingError: INVALID_PARAMETER_VALUE for a bad max_results or page_token.
+    """
+    if max_results is not None:
+        paging.check_max_results(max_results)
+    query = ("history", run_id, key)
+    start = paging.start_of(query, page_token, (int, int, float, int, int))
+    found = connection.execute(
+        "SELECT run.id, metric_key.id FROM run, metric_key WHERE run_id = ? AND key = ?", (run_id, key)
+    ).fetchone()
+    if found is None:
+        return PagedList([])
+    sql = "SELECT DISTINCT ts, step, value, nan, extra FROM metric INDEXED BY metric_history WHERE run = ? AND key = ?"
+    values: list[Any] = [*found]
+    if start is not None:
+        sql += " AND (ts, step, value, nan, extra) > (?, ?, ?, ?, ?)"
+        values += start
+    sql += " ORDER BY ts, step, value, nan, extra LIMIT ?"
+    limit = -1 if max_results is None else max_results + 1
+    with no_collection():
+        rows = connection.execute(sql, (*values, limit)).fetchall()
+        token = None
+        if max_results is not None and len(rows) > max_results:
+            rows = rows[:max_results]
+            token = paging.token_after(query, rows[-1])
+        return PagedList(_metrics(connection, run_id, key, rows), token)
+
+
+def latest(connection: sqlite3.Connection, run_id: str) -> list[Metric]:
+    """The last point of each metric of a run, by key: greatest step, then timestamp, then value."""
+    rows = connection.execute(
+        "SELECT k.key, l.value, l.nan, l.ts, l.step FROM run r JOIN metric_latest l ON l.run = r.id"
+        " JOIN metric_key k ON k.id = l.key WHERE r.run_id = ? ORDER BY k.key",
+        (run_id,),
+    )
+    return [Metric(key, NAN if nan else value, ts, step, run_id=run_id) for key, value, nan, ts, step in rows]
+
+
+def extras_of(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, tuple[Any, Any, Any]]:
+    """Model id, dataset name and dataset digest by number; number 0 is none of them."""
+    extras: dict[int, tuple[Any, Any, Any]] = {0: (None, None, None)}
+    for number in numbers - {0}:
+        extras[number] = connection.execute(
+            "SELECT model_id, dataset_name, dataset_digest FROM metric_extra WHERE id = ?", (number,)
+        ).fetchone()
+    return extras
+
+
+def _metrics(connection: sqlite3.Connection, run_id: str, key: str, rows: Sequence[tuple[Any, ...]]) -> list[Metric]:
+    extras = extras_of(connection, {row[4] for row in rows})
+    if len(extras) == 1:
+        return [
+            Metric(key, NAN if nan else value, ts, step, None, None, None, run_id) for ts, step, value, nan, _ in rows
+        ]
+    return [
+        Metric(key, NAN if nan else value, ts, step, *extras[extra], run_id) for ts, step, value, nan, extra in rows
+    ]
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Make many small values without the cycle collector looking through them again and again (half of the time)."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
