@@ -238,7 +238,7 @@ def test_records_that_come_in_meanwhile_are_delivered_too(
 def test_journals_that_disagree_end_the_same_for_every_order(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, order: str
 ) -> None:
-    """Two machines log different values of one param: the order decides only when the server has one of them already."""
+    """Machines log different values of one param: the order decides only when the server has one of them already."""
     made = world(tmp_path / "store", f"exp {tmp_path.name}")
     run_id = made.client.create_run(made.experiment_id, start_time=NOW).info.run_id
     elsewhere = shutil.copytree(made.store.path, tmp_path / "elsewhere")

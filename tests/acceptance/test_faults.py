@@ -45,7 +45,6 @@ CASES: dict[str, tuple[Hit, ...]] = {
     "portal without commit: runs/create": (("runs/create", faults.portal(), (0,)),),
     "429 with Retry-After: log-batch": (("runs/log-batch", faults.too_many("1"), (0,)),),
     "executed twice: experiments/create": (("experiments/create", Twice(), (0,)),),
-    "executed twice: runs/create": (("runs/create", Twice(), (0,)),),
     "executed twice: log-batch": (("runs/log-batch", Twice(), (0, 1, 2)),),
     "executed twice: runs/update": (("runs/update", Twice(), (0, 1)),),
     "executed twice: runs/delete": (("runs/delete", Twice(), (0,)),),
