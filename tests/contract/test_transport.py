@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import httpx
@@ -16,11 +18,13 @@ from localtrack.errors import ReplayError
 from localtrack_sync.credentials import Credential
 from localtrack_sync.effects import Failure, Outcome, Reply, Request
 from localtrack_sync.remotes import Remote, parse_remote
+from localtrack_sync.tls import tls_from
 from localtrack_sync.transport import MAY_HAVE_LEFT, Transport, TransportSettings, may_have_left, retry_after
 from tests.servers.mlflow_server import free_port
 from tests.servers.proxy import read_message
 
 POST = Request("POST", "/api/2.0/mlflow/runs/create", b'{"a": 1}')
+CERTIFICATE = str(Path(__file__).with_name("localhost.pem"))
 QUICK = TransportSettings(connect_s=0.5, total_s=0.6)
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"ok": 1}'
 
@@ -74,9 +78,11 @@ def replying(*parts: bytes, pause: float = 0.0) -> Callable[[socket.socket], Non
     return serve
 
 
-def ask(url: str, request: Request = POST, settings: TransportSettings = QUICK) -> Outcome:
+def ask(
+    url: str, request: Request = POST, settings: TransportSettings = QUICK, tls: ssl.SSLContext | bool = True
+) -> Outcome:
     """Send one request on a transport of its own."""
-    transport = Transport(Remote(url), Credential, settings)
+    transport = Transport(Remote(url), Credential, settings, tls)
     try:
         return transport.send(request)
     finally:
@@ -135,6 +141,46 @@ def test_a_failed_tls_handshake_was_not_sent() -> None:
         outcome = ask(url.replace("http:", "https:"))
     assert isinstance(outcome, Failure)
     assert not outcome.sent
+
+
+def over_tls(serve: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """The same server behind TLS, with a certificate that only this directory knows (its key is no secret)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+
+    def secured(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as stream:
+            serve(stream)
+
+    return secured
+
+
+def test_a_known_certificate_is_accepted() -> None:
+    """With the authority named, the request goes through TLS."""
+    with listening(over_tls(replying(OK))) as url:
+        outcome = ask(url.replace("http:", "https:"), tls=tls_from({"MLFLOW_TRACKING_SERVER_CERT_PATH": CERTIFICATE}))
+    assert isinstance(outcome, Reply)
+
+
+def test_an_unknown_certificate_gets_nothing() -> None:
+    """A certificate that no authority vouches for: the request, and the credentials in it, stay here."""
+    got: list[bytes] = []
+    with listening(over_tls(lambda connection: got.append(received(connection)))) as url:
+        outcome = ask(url.replace("http:", "https:"), tls=tls_from({}))
+    assert isinstance(outcome, Failure)
+    assert not outcome.sent
+    assert "certificate" in outcome.reason.lower()
+    assert got in ([], [b""])
+
+
+def test_a_silent_tls_server_is_left_at_the_deadline() -> None:
+    """The deadline also cuts a connection that is encrypted."""
+    release = threading.Event()
+    with listening(over_tls(lambda _: (release.wait(10), None)[1])) as url:
+        outcome = ask(url.replace("http:", "https:"), tls=tls_from({"MLFLOW_TRACKING_SERVER_CERT_PATH": CERTIFICATE}))
+        release.set()
+    assert isinstance(outcome, Failure)
+    assert outcome.sent
 
 
 @pytest.mark.parametrize(
