@@ -41,7 +41,7 @@ def set_experiment(
         if experiment_id is not None:
             experiment = service.get_experiment(experiment_id)
         else:
-            experiment = _by_name(service, experiment_name)
+            experiment = service.get_or_create_experiment(experiment_name)  # type: ignore[arg-type] # not None: see above
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
         raise TrackingError(
             f"Cannot set a deleted experiment {experiment.name!r} as the active experiment. Restore it first.",
@@ -55,20 +55,6 @@ def set_experiment(
 def _no_traces(trace_location: object) -> None:
     if trace_location is not None:
         raise TrackingError("trace_location is not supported: there are no traces here")
-
-
-def _by_name(service: Service, name: Any) -> Experiment:
-    try:
-        return service.get_experiment_by_name(name)
-    except TrackingError as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-    try:
-        return service.get_experiment(service.create_experiment(name))
-    except TrackingError as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        return service.get_experiment_by_name(name)  # another process was faster
 
 
 def active_experiment_id() -> str | None:
@@ -86,7 +72,7 @@ def experiment_id_for_calls(service: Service) -> str:
         return _active_id
     name, experiment_id = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
     if name:
-        found = _by_name(service, name).experiment_id
+        found = service.get_or_create_experiment(name).experiment_id
         if experiment_id and experiment_id != found:
             raise TrackingError(
                 f"MLFLOW_EXPERIMENT_ID={experiment_id!r} does not match the experiment id {found!r} "

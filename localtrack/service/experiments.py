@@ -55,20 +55,40 @@ class Experiments(Core):
         name = rules.experiment_name(name)
         location = rules.artifact_location(artifact_location)
         checked = tuple(rules.experiment_tag(key, value) for key, value in rules.items("tags", tags))
-        holder = self._by_name(name)
-        if holder is not None:
-            deleted = " in deleted state" if holder.deleted else ""
-            raise TrackingError(f"Experiment(name={name}) already exists{deleted}", "RESOURCE_ALREADY_EXISTS")
+        _must_be_free(name, self._by_name(name))
         experiment_id = self._free_id(name)
         self.journal.append(ExperimentCreate(experiment_id, name, location, checked))
         self.known.experiments[experiment_id] = KnownExperiment(experiment_id, name)
         return experiment_id
 
+    def get_or_create_experiment(self, name: str) -> Experiment:
+        """The experiment with that name; made if there is none. Safe against processes that do the same at once.
+
+        Raises:
+            TrackingError: INVALID_PARAMETER_VALUE.
+        """
+        for attempt in (self.get_experiment_by_name, self._created, self.get_experiment_by_name):
+            try:
+                return attempt(name)
+            except TrackingError as error:  # noqa: PERF203 - three attempts
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"):
+                    raise
+        # The catalog came and went between the attempts. To create it again changes nothing where it exists.
+        known = KnownExperiment(experiment_id_of(name), name)
+        self.journal.append(ExperimentCreate(known.experiment_id, name))
+        return self._from_memory(self.known.experiments.setdefault(known.experiment_id, known))
+
+    def _created(self, name: str) -> Experiment:
+        return self.get_experiment(self.create_experiment(name))
+
     def _free_id(self, name: str) -> str:
         for salt in range(_SALTS):
             experiment_id = experiment_id_of(name, salt)
-            if self._find(experiment_id) is None:
+            found = self._find(experiment_id)
+            if found is None:
                 return experiment_id
+            if found.name == name:  # another process was faster since we asked by name
+                _must_be_free(name, found)
         raise AssertionError(f"{_SALTS} experiments were created as {name!r} and renamed")
 
     def _find(self, experiment_id: str, unread: KnownExperiment | None = None) -> KnownExperiment | None:
@@ -205,7 +225,7 @@ class Experiments(Core):
             raise TrackingError("Cannot rename a non-active experiment.", "INVALID_STATE")
         holder = self._by_name(new_name)
         if holder is not None and holder.experiment_id != experiment.experiment_id:
-            raise TrackingError(f"Experiment(name={new_name}) already exists", "RESOURCE_ALREADY_EXISTS")
+            _must_be_free(new_name, holder)
         self.journal.append(ExperimentRename(experiment.experiment_id, new_name))
         self.known.experiments[experiment.experiment_id] = KnownExperiment(experiment.experiment_id, new_name)
 
@@ -251,6 +271,12 @@ class Experiments(Core):
             raise missing_experiment(experiment.experiment_id)
         self.journal.append(ExperimentLifecycle(experiment.experiment_id, deleted))
         self.known.mark_experiment(experiment.experiment_id, deleted=deleted)
+
+
+def _must_be_free(name: str, holder: KnownExperiment | None) -> None:
+    if holder is not None:
+        deleted = " in deleted state" if holder.deleted else ""
+        raise TrackingError(f"Experiment(name={name}) already exists{deleted}", "RESOURCE_ALREADY_EXISTS")
 
 
 def _summary(experiment: Experiment | None) -> KnownExperiment | None:
