@@ -53,7 +53,11 @@ def _create(p: RunPass, experiment: Bound) -> Part[None]:
         desired = p.desired
         name = desired.name[: p.desk.limits.tag_value]
         request = create_run(experiment.remote_id, desired.user_id, name, desired.start_time, {**proof, **tags})
-        judged: Judged = yield Ask(request, repeat=True, expects=("run", "info", "run_id"))
+        try:
+            judged: Judged = yield Ask(request, repeat=True, expects=("run", "info", "run_id"))
+        except Ended:
+            yield from p.ledger.save(drops=(binding,) if binding.attempts == 1 else ())
+            raise
         if judged.verdict is Verdict.OK:
             yield from _created(p, run_of(judged.body["run"]), tags)
             return

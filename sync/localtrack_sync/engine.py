@@ -34,7 +34,7 @@ from localtrack_sync.remote_job import remote_job
 from localtrack_sync.request import PROBE
 from localtrack_sync.run_job import run_job
 from localtrack_sync.schedule import Gate
-from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Turn, Wait, Wish
+from localtrack_sync.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
 from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
 
 #: Failures of one request while others are answered, after which its job ends for this pass.
@@ -250,6 +250,10 @@ class Engine:
                 self._ready(slot, None)
             case Need(kind, job_id):
                 self._need(slot, (kind, job_id))
+            case Bring(kind, job_id):
+                if (kind, job_id) not in self._by_key:
+                    self._spawn(kind, job_id, needed=False)
+                self._ready(slot, None)
             case AllRuns(experiment_id):
                 self._all_runs(slot, experiment_id)
         return None

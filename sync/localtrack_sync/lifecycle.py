@@ -34,22 +34,36 @@ def open_run(p: RunPass) -> Part[None]:
     """
     cell = p.ledger.cells.get(DELETED)
     clean = is_settled(cell, "0") and p.ledger.whole_parked() is None
-    if (p.new or clean) and not p.must_look:
+    refused, p.must_look = p.must_look, False
+    if (p.new or clean) and not refused:
         return
     remote = yield from p.look()
-    p.must_look = False
     if remote.deleted:
-        mine = cell is not None and "=1" in (spelled(cell.base), cell.unsettled, *cell.poss)
-        wanted = p.desired.deleted and cell is None  # a lost delivery state of ours may have deleted it
-        if not mine and not wanted:
-            yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
-        if cell is None:
-            yield from p.ledger.save(replace(p.blank(DELETED), base="1"))
-        if p.data_owed() or p.status_owed():
-            yield from _register(p, DELETED, "0", on_run("restore", p.remote_id), shown_life)
+        yield from _open_deleted(p, cell, refused=refused)
     elif cell is None:
         yield from p.ledger.save(replace(p.blank(DELETED), base="0"))
+    elif cell.base == "1" and is_quiet(cell, p.desk.wall_s, p.desk.settle_s):
+        # Restored by somebody, or along with its experiment; what it should be is seen to in the end.
+        yield from p.ledger.save(after_write(cell, "0", still_unsettled=False))
     yield from p.unpark_whole()
+
+
+def _open_deleted(p: RunPass, cell: Cell | None, *, refused: bool) -> Part[None]:
+    """The remote shows the run as deleted: by us, by somebody else, or is that an old picture?"""
+    if cell is None and not p.desired.deleted:
+        mine = False
+    elif cell is None:
+        mine = True  # a lost delivery state of ours may have done it
+        yield from p.ledger.save(replace(p.blank(DELETED), base="1"))
+    else:
+        late = "=1" in cell.poss and not refused and not is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
+        mine = "=1" in (spelled(cell.base), cell.unsettled) or late
+    if not mine:
+        yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
+    if p.news_owed() or p.status_owed():
+        yield from _register(p, DELETED, "0", on_run("restore", p.remote_id), shown_life)
+    else:
+        p.closed = True
 
 
 def deliver_status(p: RunPass) -> Part[None]:
@@ -117,7 +131,11 @@ def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None)
     still = cell is not None and p.keep_unknown(cell, key)
     pending = before_write(p.blank(key), cell, cell.base if cell is not None else None, want, quiet=False)
     yield from ledger.save(pending)
-    judged: Judged = yield Ask(request, repeat=True)
+    try:
+        judged: Judged = yield Ask(request, repeat=True)
+    except Ended:
+        yield from _undo(p, cell, pending)
+        raise
     match judged.verdict:
         case Verdict.OK:
             old = ledger.rejected.get(("status", key))
@@ -126,8 +144,7 @@ def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None)
         case Verdict.UNKNOWN | Verdict.MAYBE:
             ledger.unknown[key] = p.desk.now
         case verdict:
-            undo = () if cell is None else (cell,)
-            yield from ledger.save(*undo, drops=() if undo else (pending,))
+            yield from _undo(p, cell, pending)
             if verdict is Verdict.GONE:
                 raise Gone(judged.words)
             if verdict is Verdict.INACTIVE:
@@ -135,3 +152,11 @@ def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None)
             if key != STATUS or verdict is Verdict.FORBIDDEN:
                 raise Ended(Ending.PARKED, judged.words)
             yield from ledger.save(Rejected("run", p.desired.run_id, "status", key, want, judged.words, p.desk.wall_s))
+
+
+def _undo(p: RunPass, cell: Cell | None, pending: Cell) -> Part[None]:
+    """The write was certainly not executed: the cell is what it was."""
+    if cell is None:
+        yield from p.ledger.save(drops=(pending,))
+    else:
+        yield from p.ledger.save(cell)

@@ -13,7 +13,7 @@ from localtrack_sync.params import deliver_params
 from localtrack_sync.records import Record, Rejected, RunBinding
 from localtrack_sync.request import PARENT_TAG
 from localtrack_sync.run_pass import RunPass, is_reserved
-from localtrack_sync.steps import Bound, Desk, Ended, Gone, Inactive, Need, Part
+from localtrack_sync.steps import Bound, Bring, Desk, Ended, Gone, Inactive, Need, Part
 from localtrack_sync.tags import Tagger
 
 #: Rounds in one pass: each ends with a new look at the catalog, for a run that is being logged to.
@@ -53,6 +53,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
         p.parent = yield from _bound_parent(parent)
     if p.nothing_owed():
         yield Bound(p.remote_id)
+        yield Bring("experiment", desired.experiment_id)
         return ""
     yield Need("remote", "")
     experiment: Bound | None = yield Need("experiment", desired.experiment_id)
@@ -96,6 +97,9 @@ def _rounds(p: RunPass) -> Part[None]:
     for _ in range(ROUNDS):
         try:
             yield from open_run(p)
+            if p.closed:
+                yield from close_run(p)
+                return
             yield from _refuse_reserved(p)
             yield from deliver_params(p)
             yield from deliver_metrics(p)

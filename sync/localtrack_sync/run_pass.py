@@ -34,6 +34,7 @@ class RunPass:
         new: the remote run was made by a create of this pass, answered: nobody can have touched it yet.
         must_look: the remote said something that does not fit; look at it before anything else.
         put_off: records that got parked in this pass: (kind, key).
+        closed: the run is deleted on the remote, by us, and nothing of it is owed.
         inactive: how often the remote called the run inactive in this pass.
         last_unknown: when the outcome of a batch of metrics last became unknown in this pass.
     """
@@ -45,6 +46,7 @@ class RunPass:
     new: bool = False
     must_look: bool = False
     put_off: set[tuple[str, str]] = field(default_factory=set)
+    closed: bool = False
     inactive: int = 0
     last_unknown: float = -INFINITY
 
@@ -180,7 +182,15 @@ class RunPass:
         }
 
     def data_owed(self) -> bool:
-        """Whether any param, metric or tag is owed, or an earlier try left something open."""
+        """Whether any param, metric or tag is owed, or an earlier try left something open.
+
+        What is parked is tried again in every pass, but not for a run that is deleted: that would restore it each time.
+        """
+        parked = any(kind in ("param", "tag", "metric") for kind, _ in set(self.ledger.parked) - self.put_off)
+        return self.news_owed() or (parked and not self.desired.deleted)
+
+    def news_owed(self) -> bool:
+        """Whether any param, metric or tag is owed that is not parked already."""
         new_conflicts = any(("journals", c.key) not in self.ledger.conflicts for c in self.desired.param_conflicts)
         return bool(
             self.ledger.intents
@@ -188,7 +198,6 @@ class RunPass:
             or self.owed_params()
             or self.owed_tags()
             or new_conflicts
-            or any(kind in ("param", "tag", "metric") for kind, _ in set(self.ledger.parked) - self.put_off)
         )
 
     def status_owed(self) -> bool:

@@ -82,14 +82,25 @@ class Turn:
     """Let others go first. Answer: None. A job holds no points when it yields this."""
 
 
-Wish: TypeAlias = Ask | Wait | Need | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """See to it that another job runs too, without waiting for it. Answer: None."""
+
+    kind: str
+    id: str
+
+
+Wish: TypeAlias = Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
 T = TypeVar("T")
 #: A part of a job: yields wishes, is sent answers, returns T.
 Part: TypeAlias = Generator[Wish, Any, T]
 
 
 class Ended(Exception):  # noqa: N818 - an ending is not an error
-    """The job ends here."""
+    """The job ends here.
+
+    Thrown into a job at an `Ask` that writes, it means that this request was certainly not executed.
+    """
 
     def __init__(self, ending: Ending, reason: str) -> None:
         super().__init__(reason)

@@ -109,7 +109,11 @@ class Tagger:
         for keys, request in self._requests(writes):
             before = {key: self.p.ledger.cells.get(key) for key in keys}
             yield from self.p.ledger.save(*(writes[key][1] for key in keys))
-            judged: Judged = yield Ask(request)
+            try:
+                judged: Judged = yield Ask(request)
+            except Ended:
+                yield from self._undo(keys, writes, before)
+                raise
             absent = judged.verdict is Verdict.GONE and request.path.endswith("/delete-tag")
             if judged.verdict is Verdict.OK or absent:
                 yield from self._applied(keys, writes, before)
@@ -162,9 +166,7 @@ class Tagger:
                 self.p.ledger.unknown[key] = self.p.desk.now
             yield from self._count(keys, writes, judged)
             return
-        # Certainly not executed: the cells are what they were.
-        undo = [cell for cell in before.values() if cell is not None]
-        yield from self.p.ledger.save(*undo, drops=[writes[key][1] for key in keys if before[key] is None])
+        yield from self._undo(keys, writes, before)
         if judged.verdict in NOT_EXECUTED:
             return
         if judged.verdict is Verdict.GONE:
@@ -174,6 +176,13 @@ class Tagger:
         if judged.verdict is Verdict.FORBIDDEN:
             raise Ended(Ending.PARKED, judged.words)
         yield from self._refused(keys, writes, judged)
+
+    def _undo(
+        self, keys: list[str], writes: dict[str, tuple[str | None, Cell]], before: dict[str, Cell | None]
+    ) -> Part[None]:
+        """Certainly not executed: the cells are what they were."""
+        undo = [cell for cell in before.values() if cell is not None]
+        yield from self.p.ledger.save(*undo, drops=[writes[key][1] for key in keys if before[key] is None])
 
     def _count(self, keys: list[str], writes: dict[str, tuple[str | None, Cell]], judged: Judged) -> Part[None]:
         """A batch that always ends unknown is taken apart; a tag that always does is parked."""

@@ -186,7 +186,7 @@ class Simulation:
         for _ in range(STEPS):
             step = engine.next(network.now)
             if not self.peace:
-                self._meanwhile()
+                self._meanwhile(engine)
             match step:
                 case Done():
                     return engine.results.jobs
@@ -224,7 +224,7 @@ class Simulation:
         done = self.people.act(self.network.now)
         self.network.log.append(f"{self.network.now:9.2f} PEOPLE {done}")
 
-    def _meanwhile(self) -> None:
+    def _meanwhile(self, engine: Engine) -> None:
         """A kill, an edit, a journal that grows: between any two steps."""
         rng = self.rng
         if rng.random() < self.kill_share:
@@ -232,6 +232,8 @@ class Simulation:
             raise Killed
         if rng.random() < self.edit_share:
             self._edit()
+        if rng.random() < self.kill_share / 3:
+            engine.stop("somebody pressed Ctrl-C")
         if rng.random() < 0.02:
             self.world.import_more()
 

@@ -240,6 +240,10 @@ class World:
         ever = {key: tuple({v for _, _, (k, v) in self.experiment_ops[experiment_id] if k == key}) for key in tags}
         return DesiredExperiment(experiment_id, experiment_id, None, deleted=False, tags=tags, ever=ever)
 
+    def ever_deleted(self, run_id: str) -> bool:
+        """Whether the journals ever deleted the run, though they may have restored it since."""
+        return any(op[3] == "deleted" and op[4] for op in self._ops(run_id))
+
     def all_points(self, run_id: str) -> list[Point]:
         """Imported points of a run in (incarnation, position) order."""
         points = []
