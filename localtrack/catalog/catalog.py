@@ -132,7 +132,10 @@ class Catalog:
     def _ask(self, question: Callable[[sqlite3.Connection], T], *, refresh: bool) -> T:
         """The answer, from one state of the catalog; a damaged one is built again and asked once more."""
         if refresh or self._settled.file is None:
+            in_memory = self._is_in_memory()
             self.refresh()
+            if in_memory != self._is_in_memory():
+                self.refresh()  # another process made the store while we looked: now it is the file that counts
         if self._is_in_memory():
             with self._memory_lock:
                 return question(self._in_memory())
