@@ -18,6 +18,8 @@ class RunEntry:
         params, tags, points: how many; `points` counts recorded points, also equal ones.
         oldest_ms, newest_ms: time of the first and the last record about this run, milliseconds since the epoch.
         param_conflicts: how many params journals disagree on.
+        content: the same as long as nothing of the run has changed, whatever the order of import (made from the stamps
+            of winners and counts): lets a replay pass over a delivered run without reading it.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class RunEntry:
     oldest_ms: int
     newest_ms: int
     param_conflicts: int = 0
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

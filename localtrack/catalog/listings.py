@@ -17,16 +17,23 @@ WITH
   tags AS (SELECT run, count(*) n FROM run_cell WHERE kind = '{TAG}' AND value IS NOT NULL GROUP BY run),
   conflicts AS (
     SELECT c.run, count(DISTINCT c.key) n FROM param_claim c JOIN param w ON w.run = c.run AND w.key = c.key
-    WHERE c.value <> w.value GROUP BY c.run)
+    WHERE c.value <> w.value GROUP BY c.run),
+  cells AS (
+    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM run_cell GROUP BY run),
+  claims AS (
+    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM param_claim GROUP BY run)
 SELECT r.run_id, r.experiment_id, coalesce(e.name, r.experiment_id), r.name, r.status, r.deleted, r.start_time,
   r.end_time, r.remote, r.remote_proof, r.create_stamp, coalesce(params.n, 0), coalesce(tags.n, 0), extent.points,
-  extent.oldest, extent.newest, coalesce(conflicts.n, 0)
+  extent.oldest, extent.newest, coalesce(conflicts.n, 0),
+  coalesce(cells.content, '') || '/' || coalesce(claims.content, '') || '/' || extent.points || '/' || r.deleted
 FROM run r
 JOIN extent ON extent.run = r.id
 LEFT JOIN experiment e ON e.experiment_id = r.experiment_id AND e.create_stamp IS NOT NULL
 LEFT JOIN params ON params.run = r.id
 LEFT JOIN tags ON tags.run = r.id
 LEFT JOIN conflicts ON conflicts.run = r.id
+LEFT JOIN cells ON cells.run = r.id
+LEFT JOIN claims ON claims.run = r.id
 WHERE r.create_stamp IS NOT NULL
 ORDER BY r.start_time, r.run_id
 """

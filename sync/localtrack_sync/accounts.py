@@ -111,13 +111,19 @@ def accounts_of(store: Store, environ: Mapping[str, str] | None = None) -> list[
             ours = default is not None and default.remote == remote
             trusted = remote is not None and (ours or any(proven(entry, settings) for entry in entries if entry.remote))
             reader = readers.get(remote) if remote is not None else None
-            books = tuple(run_account(catalog, reader, entry) for entry in reversed(entries))
+            settled = reader.settled() if reader is not None else {}
+            books = tuple(run_account(catalog, reader, entry, settled) for entry in reversed(entries))
             accounts.append(RemoteAccount(remote, trusted, books))
     return accounts
 
 
-def run_account(catalog: Catalog, state: Loads | None, entry: RunEntry) -> RunAccount:
+def run_account(
+    catalog: Catalog, state: Loads | None, entry: RunEntry, settled: Mapping[str, tuple[str, RunAccount]]
+) -> RunAccount:
     """The account of one run in one delivery state (None: nothing was ever sent there)."""
+    content, known = settled.get(entry.run_id, ("", None))
+    if known is not None and content == entry.content:
+        return known
     records = state.load(Load("run", entry.run_id)) if state is not None else ()
     if not records:
         return untouched(entry)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from localtrack.catalog.desired import DesiredRun
 from localtrack.catalog.entries import RunEntry
@@ -62,6 +63,12 @@ class RunAccount:
         columns = (self.delivered, self.owed, self.conflicts, self.rejected, self.parked, self.superseded)
         assert sum(columns) == self.total, f"run {self.run_id}: {columns} do not add up to {self.total}"
         assert min(columns) >= 0, f"run {self.run_id}: a negative column in {columns}"
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> RunAccount:
+        """The account whose fields `facts` holds, lists in the place of tuples."""
+        by_kind = tuple((str(kind), int(count)) for kind, count in facts["owed_by_kind"])
+        return cls(**{**facts, "reasons": tuple(facts["reasons"]), "owed_by_kind": by_kind})
 
 
 def untouched(entry: RunEntry) -> RunAccount:

@@ -12,14 +12,16 @@ from localtrack_sync.remotes import Address, Remote, parse_remote
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """Runs for one remote.
+    """Runs and experiments for one remote.
 
     Attributes:
         runs: in the order of their creation.
+        experiments: ids of experiments: those of the runs, and those that have no runs.
     """
 
     address: Address
     runs: tuple[RunEntry, ...]
+    experiments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Choice:
 
 def choose(
     runs: Sequence[RunEntry],
+    empty: Sequence[str],
     to: Address | None,
     default: Address | None,
     chosen_by_user: Callable[[RunEntry], bool],
@@ -57,6 +60,7 @@ def choose(
 
     Args:
         runs: those that were asked for.
+        empty: ids of experiments without runs: they go where runs go that name no remote.
         to: `--to`: all of them go there.
         default: LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI: where runs go that name no remote.
         chosen_by_user: whether this user, and not whoever wrote the journal, chose the run's remote.
@@ -64,8 +68,10 @@ def choose(
     """
     ordered = sorted(runs, key=lambda run: (run.create_stamp, run.run_id))
     if to is not None:
-        return Choice((Errand(to, tuple(ordered)),)) if ordered else Choice()
+        return Choice((_errand(to, ordered, empty),)) if ordered or empty else Choice()
     going: dict[Remote, tuple[Address, list[RunEntry]]] = {}
+    if default is not None and empty:
+        going[default.remote] = (default, [])
     left: dict[tuple[str | None, str, str], list[RunEntry]] = {}
     for run in ordered:
         target = _target(run, default, chosen_by_user, environ)
@@ -73,10 +79,15 @@ def choose(
             going.setdefault(target.remote, (target, []))[1].append(run)
         else:
             left.setdefault((run.remote, *target), []).append(run)
+    home = default.remote if default is not None else next(iter(going), None) if len(going) == 1 else None
     return Choice(
-        tuple(Errand(address, tuple(chosen)) for address, chosen in going.values()),
+        tuple(_errand(address, chosen, empty if remote == home else ()) for remote, (address, chosen) in going.items()),
         tuple(Left(remote, reason, hint, tuple(stuck)) for (remote, reason, hint), stuck in left.items()),
     )
+
+
+def _errand(address: Address, runs: Sequence[RunEntry], empty: Sequence[str]) -> Errand:
+    return Errand(address, tuple(runs), tuple(dict.fromkeys([*(run.experiment_id for run in runs), *empty])))
 
 
 def _target(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,9 +14,9 @@ from types import FrameType
 import click
 
 from localtrack.catalog.catalog import Catalog
-from localtrack.catalog.entries import RunEntry
 from localtrack.cli import screen
 from localtrack.cli.options import existing, json_option, store_option
+from localtrack.entities import ViewType
 from localtrack.settings import Settings, load
 from localtrack.store import Store
 from localtrack_sync import summary
@@ -121,9 +121,26 @@ def sync(
 
 
 def chosen(catalog: Catalog, wanted: Wanted, settings: Settings, environ: Mapping[str, str]) -> Choice:
-    """Which of the store's runs go where, as of now."""
-    runs = select(catalog.run_index(), wanted.runs, wanted.experiments)
-    return choose(runs, wanted.to, default_address(settings, environ), lambda run: proven(run, settings), environ)
+    """Which of the store's runs and experiments go where, as of now."""
+    index = catalog.run_index()
+    runs = select(index, wanted.runs, wanted.experiments)
+    empty = [] if wanted.runs or wanted.experiments else _without_runs(catalog, {run.experiment_id for run in index})
+    default = default_address(settings, environ)
+    return choose(runs, empty, wanted.to, default, lambda run: proven(run, settings), environ)
+
+
+def _without_runs(catalog: Catalog, with_runs: set[str]) -> list[str]:
+    """Experiments without runs; the built-in one counts when somebody has written to it."""
+    found = []
+    token = None
+    while True:
+        page = catalog.experiments(ViewType.ALL, 1000, token, refresh=False)
+        found += [
+            e.experiment_id for e in page if e.experiment_id not in with_runs and (e.experiment_id != "0" or e.tags)
+        ]
+        token = page.token
+        if not token:
+            return found
 
 
 def transport_settings(environ: Mapping[str, str]) -> TransportSettings:
@@ -154,15 +171,17 @@ def _deliver(
             if stop.wanted:
                 break
 
-            def runs(errand: Errand = errand) -> Sequence[RunEntry]:
-                now = chosen(catalog, wanted, settings, how.environ).errands
-                return next((e.runs for e in now if e.address.remote == errand.address.remote), ())
+            def now(errand: Errand = errand) -> Errand:
+                errands = chosen(catalog, wanted, settings, how.environ).errands
+                return next(
+                    (e for e in errands if e.address.remote == errand.address.remote), Errand(errand.address, ())
+                )
 
             line = ProgressLine(_owed_at_start(catalog, errand)) if not quiet else None
             try:
                 if line is not None:
                     summary.start(errand)
-                ended.append(run_errand(catalog, errand.address, runs, how, line or Silent(), stop))
+                ended.append(run_errand(catalog, errand.address, now, how, line or Silent(), stop))
             finally:
                 if line is not None:
                     line.close()
@@ -180,9 +199,10 @@ def _planned(catalog: Catalog, choice: Choice) -> list[tuple[Errand, list[RunAcc
 def _accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
     path = errand.address.remote.state_path(catalog.store)
     if not os.path.exists(path):
-        return [run_account(catalog, None, entry) for entry in errand.runs]
+        return [run_account(catalog, None, entry, {}) for entry in errand.runs]
     with StateReader(path) as state:
-        return [run_account(catalog, state, entry) for entry in errand.runs]
+        settled = state.settled()
+        return [run_account(catalog, state, entry, settled) for entry in errand.runs]
 
 
 def _no_remote(store: Store) -> str:

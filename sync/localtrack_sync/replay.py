@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from localtrack.catalog.catalog import Catalog
 from localtrack_sync.effects import (
     Done,
-    Failure,
     Idle,
     Load,
     Perform,
@@ -31,6 +30,7 @@ from localtrack_sync.wires import Answer, Wires
 MAX_PASSES = 5
 #: Seconds that a stopped replay waits for the open requests, before it cuts them.
 STOP_WAIT_S = 10.0
+STOPPED = "the replay was stopped"
 #: Seconds for what is left to do after the cut: saving that their outcome is unknown.
 STOP_SAVE_S = 3.0
 #: Seconds between two looks at the clock while waiting.
@@ -171,7 +171,7 @@ class _Drive:
         """Until the engine is done, or a wish to stop has been met."""
         clock, engine = self._bench.clock, self._engine
         while not isinstance(step := engine.next(clock()), Done):
-            if self._stop.wanted and self._stopped(step):
+            if self._stop.wanted and self._give_in():
                 return
             self._act(step)
             while (answer := self._bench.wires.answer(0)) is not None:
@@ -181,9 +181,6 @@ class _Drive:
     def _act(self, step: Step) -> None:
         if isinstance(step, Perform):
             self._engine.feed(step.job, _perform(self._bench, step.effect), self._bench.clock())
-        elif isinstance(step, Start) and self._stop.wanted:
-            # Told at once, so that the engine saves that this request never left: the next replay need not wait for it.
-            self._engine.feed(step.job, Failure(sent=False, reason="the replay was stopped"), self._bench.clock())
         elif isinstance(step, Start):
             self._bench.wires.start(step.job, step.send)
         elif isinstance(step, Idle):
@@ -209,16 +206,15 @@ class _Drive:
             self._next_tick = now + _SHOW_S
             self._watcher.tick(_sum(self._before, self._engine.progress), step.why if isinstance(step, Idle) else "")
 
-    def _stopped(self, step: Step) -> bool:
-        """Whether a replay that is to stop may end here; cuts what takes too long."""
+    def _give_in(self) -> bool:
+        """Somebody wants the replay to stop: start nothing more, cut what takes too long; True: leave at once."""
         now = self._bench.clock()
         if self._cut_at is None:
             self._cut_at = now + STOP_WAIT_S
+            self._engine.stop(STOPPED)
         if self._bench.wires.open and now >= self._cut_at:
             self._bench.wires.abort()
-        if now >= self._cut_at + STOP_SAVE_S:
-            return True
-        return not self._bench.wires.open and isinstance(step, Idle)
+        return now >= self._cut_at + STOP_SAVE_S
 
 
 def _perform(bench: Bench, effect: Save | Load | ReadRun | ReadExperiment | ReadPoints) -> Any:

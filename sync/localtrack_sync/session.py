@@ -13,8 +13,9 @@ from localtrack.catalog.entries import RunEntry
 from localtrack.store import Store
 from localtrack_sync.accounts import run_account
 from localtrack_sync.books import RunAccount
+from localtrack_sync.choice import Errand
 from localtrack_sync.credentials import CredentialSource
-from localtrack_sync.jobs import Job, ReplaySettings
+from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.lock import ReplayLock
 from localtrack_sync.remotes import Address
 from localtrack_sync.replay import Bench, Report, Stop, Watcher, replay
@@ -61,17 +62,17 @@ class Ended:
 def run_errand(
     catalog: Catalog,
     address: Address,
-    runs: Callable[[], Sequence[RunEntry]],
+    now: Callable[[], Errand],
     settings: SyncSettings,
     watcher: Watcher,
     stop: Stop,
 ) -> Ended:
-    """Deliver the runs to one remote.
+    """Deliver an errand to its remote.
 
     Args:
         catalog: of the store.
         address: the remote, and the credentials that stood in its URL.
-        runs: the runs that belong to this errand now; asked again after each pass.
+        now: what belongs to the errand as of now; asked again after each pass.
         settings: how.
         watcher: told how it gets on.
         stop: ends it early, in good order.
@@ -88,31 +89,52 @@ def run_errand(
         wires = _connect(address, settings)
         try:
             bench = Bench(catalog, state, wires, settings.replay, settings.clock, settings.wall)
-            news = News(catalog, runs, state)
+            news = News(catalog, now, state)
             report = replay(bench, news(), news, watcher, stop)
         finally:
             wires.close()
-        accounts = tuple(run_account(catalog, state, entry) for entry in news.entries)
+        accounts = _close_books(catalog, state, news.entries, report)
     return Ended(address, report, accounts, time.monotonic() - began)
 
 
 class News:
-    """Jobs for the runs that have changed since it was asked last."""
+    """Jobs for the runs that have changed since it was asked last; at first, since they were settled."""
 
-    def __init__(self, catalog: Catalog, runs: Callable[[], Sequence[RunEntry]], state: StateDb) -> None:
+    def __init__(self, catalog: Catalog, now: Callable[[], Errand], state: StateDb) -> None:
         self._catalog = catalog
-        self._runs = runs
+        self._now = now
         self._state = state
+        self._known = {run_id: content for run_id, (content, _) in state.settled().items()}
+        self._experiments: set[str] = set()
         self.entries: Sequence[RunEntry] = ()
 
     def __call__(self) -> list[Job]:
-        """The jobs, in the order of the runs' creation."""
+        """The jobs of runs, in the order of their creation, and of experiments: these may have changed alone."""
         self._catalog.refresh()
-        known = {entry.run_id: entry for entry in self.entries}
-        self.entries = self._runs()
-        changed = [entry.run_id for entry in self.entries if known.get(entry.run_id) != entry]
-        self._state.ask(changed)
-        return [Job("run", run_id) for run_id in changed]
+        errand = self._now()
+        self.entries = errand.runs
+        changed = [entry for entry in self.entries if self._known.get(entry.run_id) != entry.content]
+        self._state.ask([entry.run_id for entry in changed])
+        self._known = {entry.run_id: entry.content for entry in self.entries}
+        new = [one for one in errand.experiments if one not in self._experiments]
+        self._experiments.update(new)
+        return [*(Job("run", entry.run_id) for entry in changed), *(Job("experiment", one) for one in new)]
+
+
+def _close_books(
+    catalog: Catalog, state: StateDb, entries: Sequence[RunEntry], report: Report
+) -> tuple[RunAccount, ...]:
+    """The accounts of the runs; those of which nothing is owed are settled, and passed over until they change."""
+    settled = state.settled()
+    accounts = tuple(run_account(catalog, state, entry, settled) for entry in entries)
+    delivered = {job.id for job, result in report.results.items() if result.ending is Ending.DELIVERED}
+    done = delivered - state.unswept()
+    state.settle(
+        (entry.content, account)
+        for entry, account in zip(entries, accounts, strict=True)
+        if entry.run_id in done and not account.owed and not account.parked
+    )
+    return accounts
 
 
 def holder(command: str) -> dict[str, object]:

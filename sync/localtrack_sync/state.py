@@ -6,16 +6,19 @@ field. Losing this file costs a re-verification by reading the remote, never a d
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import TracebackType
 from typing import TypeVar, cast, final
 from urllib.parse import quote
 
 from localtrack.errors import StoreError, TooNewError
 from localtrack.journal.mounts import on_network
+from localtrack_sync.books import RunAccount
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.records import CLASSES, Record
 from localtrack_sync.remotes import Remote
@@ -88,12 +91,32 @@ class StateDb:
         with _explained(self._path):
             return tuple(record for kind in CLASSES for record in _select(self._db, kind, "", ()))
 
-    def ask(self, run_ids: Iterable[str]) -> None:
-        """Note that somebody asked for these runs to be delivered here: from now on they are owed to this remote."""
+    def ask(self, run_ids: Sequence[str]) -> None:
+        """Note that these runs are to be delivered here now: they are owed to this remote, and not settled."""
+        rows = [(run_id,) for run_id in run_ids]
         with _explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((run_id,) for run_id in run_ids))
+            self._db.executemany("INSERT OR IGNORE INTO asked VALUES (?)", rows)
+            self._db.executemany("DELETE FROM settled WHERE run_id = ?", rows)
             self._db.execute("COMMIT")
+
+    def settle(self, accounts: Iterable[tuple[str, RunAccount]]) -> None:
+        """Note runs of which nothing is owed, with what their content was (`RunEntry.content`)."""
+        rows = [(one.run_id, content, json.dumps(asdict(one))) for content, one in accounts]
+        with _explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def settled(self) -> dict[str, tuple[str, RunAccount]]:
+        """Run id -> content and account of the runs that were noted by `settle` and not asked for since."""
+        with _explained(self._path):
+            return _settled(self._db)
+
+    def unswept(self) -> set[str]:
+        """Runs for which a later pass has to look for a twin on the remote."""
+        with _explained(self._path):
+            return {run_id for (run_id,) in self._db.execute("SELECT scope_id FROM run_binding WHERE sweep_wall_s > 0")}
 
     def close(self) -> None:
         """Close the file; its write-ahead log is folded into it."""
@@ -142,6 +165,11 @@ class StateReader:
         with _explained(self._path):
             return _load(self._db, load)
 
+    def settled(self) -> dict[str, tuple[str, RunAccount]]:
+        """Run id -> content and account of the runs of which nothing was owed (see `StateDb.settle`)."""
+        with _explained(self._path):
+            return _settled(self._db)
+
     def asked(self) -> set[str]:
         """Ids of the runs that somebody asked to be delivered here."""
         with _explained(self._path):
@@ -164,7 +192,15 @@ def schema() -> list[str]:
     """The CREATE TABLE statements of this version."""
     about = "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
     asked = "CREATE TABLE asked (run_id TEXT PRIMARY KEY) WITHOUT ROWID"
-    return [about, asked, *(table_of(kind).create() for kind in CLASSES)]
+    settled = (
+        "CREATE TABLE settled (run_id TEXT PRIMARY KEY, content TEXT NOT NULL, account TEXT NOT NULL) WITHOUT ROWID"
+    )
+    return [about, asked, settled, *(table_of(kind).create() for kind in CLASSES)]
+
+
+def _settled(db: sqlite3.Connection) -> dict[str, tuple[str, RunAccount]]:
+    rows = db.execute("SELECT run_id, content, account FROM settled")
+    return {run_id: (content, RunAccount.of(json.loads(account))) for run_id, content, account in rows}
 
 
 def _load(db: sqlite3.Connection, load: Load) -> tuple[Record, ...]:

@@ -116,7 +116,7 @@ def _say_ended(one: Ended) -> None:
     )
     if report.interrupted:
         click.echo("  Stopped before the end; what was delivered stays delivered.")
-    if report.stopped:
+    elif report.stopped:
         screen.prose(f"Given up: {visible(report.stopped)}", "  ")
     if sums["owed"] or sums["parked"]:
         click.echo(f"  Still owed: {sums['owed']:,} records; parked: {sums['parked']:,}.")

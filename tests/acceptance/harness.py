@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localtrack.catalog.catalog import Catalog
+from localtrack_sync.choice import Errand
 from localtrack_sync.jobs import ReplaySettings
 from localtrack_sync.progress import Silent
 from localtrack_sync.remotes import parse_remote
@@ -66,15 +67,14 @@ def replay_here(
         clock=fast_clock,
         wall=fast_wall,
     )  # fmt: skip
+    address = parse_remote(url, environ)
     with Catalog(world.store) as catalog:
-        return run_errand(
-            catalog,
-            parse_remote(url, environ),
-            lambda: [e for e in catalog.run_index(refresh=False) if runs is None or e.run_id in runs],
-            settings,
-            Silent(),
-            stop or Stop(),
-        )
+
+        def now() -> Errand:
+            chosen = [e for e in catalog.run_index(refresh=False) if runs is None or e.run_id in runs]
+            return Errand(address, tuple(chosen), (world.experiment_id,))
+
+        return run_errand(catalog, address, now, settings, Silent(), stop or Stop())
 
 
 def command(world: World, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
