@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from localtrack.errors import TrackingError
+from localtrack.tracking_uri import parse
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -18,7 +19,8 @@ class Settings:
     """What the environment says. Nothing in localtrack reads these variables elsewhere.
 
     Attributes:
-        store: LOCALTRACK_STORE, else `localtrack` in the user's data directory (XDG_DATA_HOME): an absolute path.
+        store: the store that MLFLOW_TRACKING_URI names, else LOCALTRACK_STORE, else `localtrack` in the user's data
+            directory (XDG_DATA_HOME): an absolute path.
         identity_key: file of this user's secret: `localtrack/identity.key` in the configuration directory
             (XDG_CONFIG_HOME).
         strict: LOCALTRACK_STRICT: trouble of the machine raises instead of being counted.
@@ -52,7 +54,8 @@ def load(env: Mapping[str, str]) -> Settings:
     home = env.get("HOME") or os.path.expanduser("~")
     data = env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
     config = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    store = env.get("LOCALTRACK_STORE") or os.path.join(data, "localtrack")
+    uri = env.get("MLFLOW_TRACKING_URI") or None
+    store = _store_named_by(uri) or env.get("LOCALTRACK_STORE") or os.path.join(data, "localtrack")
     return Settings(
         store=os.path.abspath(os.path.expanduser(store)),
         identity_key=os.path.join(config, "localtrack", "identity.key"),
@@ -61,10 +64,17 @@ def load(env: Mapping[str, str]) -> Settings:
         settle_seconds=_number(env, "LOCALTRACK_SETTLE_SECONDS", 120.0, 0.0, 86_400.0),
         connections=int(_number(env, "LOCALTRACK_CONNECTIONS", 2, 1, 64)),
         locking=_choice(env, "LOCALTRACK_LOCKING", LOCKING),
-        tracking_uri=env.get("MLFLOW_TRACKING_URI") or None,
+        tracking_uri=uri,
         truncate_long_values=_flag(env, "MLFLOW_TRUNCATE_LONG_VALUES", default=True),
         async_logging=_flag(env, "MLFLOW_ENABLE_ASYNC_LOGGING", default=False),
     )
+
+
+def _store_named_by(uri: str | None) -> str | None:
+    try:
+        return parse(uri).store
+    except TrackingError:
+        return None  # whoever logs to that URI is told; `localtrack status` has no use for it
 
 
 def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:

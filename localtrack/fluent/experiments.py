@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
 from localtrack.client import TrackingClient
@@ -15,7 +14,6 @@ from localtrack.service.current import current_service
 from localtrack.service.experiments import DEFAULT_ID
 
 _active_id: str | None = None
-_lock = threading.RLock()
 _PAGE = 1000
 
 
@@ -37,11 +35,10 @@ def set_experiment(
         raise TrackingError("Must specify exactly one of: `experiment_id` or `experiment_name`.")
     _no_traces(trace_location)
     service = current_service()
-    with _lock:  # two threads that name the same new experiment make one
-        if experiment_id is not None:
-            experiment = service.get_experiment(experiment_id)
-        else:
-            experiment = service.get_or_create_experiment(experiment_name)  # type: ignore[arg-type] # not None: see above
+    if experiment_id is not None:
+        experiment = service.get_experiment(experiment_id)
+    else:
+        experiment = service.get_or_create_experiment(experiment_name)  # type: ignore[arg-type] # not None: see above
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
         raise TrackingError(
             f"Cannot set a deleted experiment {experiment.name!r} as the active experiment. Restore it first.",

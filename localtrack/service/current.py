@@ -34,7 +34,8 @@ def set_tracking_uri(uri: str | os.PathLike[str] | None) -> None:
     target = parse(uri)
     service_for(uri)  # says what is not recorded, and refuses bad settings now rather than in the first log call
     given = uri if isinstance(uri, str) and not target.stripped else target.uri
-    _uri = given or None
+    _uri = given
+    os.environ.pop(_VARIABLE, None)
     # An absolute path, so that a program started in another directory means the same store.
     os.environ[_VARIABLE] = target.uri or f"localtrack:{load(os.environ).store}"
 

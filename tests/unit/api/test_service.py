@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from localtrack.entities import Metric, Param, RunTag, ViewType
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import ExperimentCreate, RunCreate, RunUpdate
+from localtrack.journal.writer import Journal
 from localtrack.service import Service, service_for
 from localtrack.service.experiments import experiment_id_of
 from localtrack.service.known import ENDED_REMEMBERED
@@ -341,6 +343,17 @@ def test_metric_history_has_all_points(service: Service) -> None:
     assert len(page) == 30
     assert page.token
     assert list(service.list_metric_history_iter(run_id, "m")) == list(points)
+
+
+def test_a_write_wins_over_what_was_read_before_it(service: Service) -> None:
+    """A tag that another machine set with a clock five minutes ahead is overwritten by who read it and set it anew."""
+    ahead = Journal(service.store, clock=lambda: time.time_ns() + 300 * 10**9)
+    run_id = "a" * 32
+    ahead.append(RunCreate(run_id, "0", "n", "u", 1, (("t", "theirs"),)))
+    ahead.close()
+    assert service.get_run(run_id).data.tags["t"] == "theirs"
+    service.set_tag(run_id, "t", "ours")
+    assert service.get_run(run_id).data.tags["t"] == "ours"
 
 
 # --- the machine in trouble ------------------------------------------------------------------------------------------

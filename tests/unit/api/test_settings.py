@@ -54,6 +54,8 @@ def test_each_variable_is_honoured() -> None:
     )
     assert (settings.locking, settings.tracking_uri) == ("exclusive", "http://b")
     assert (settings.truncate_long_values, settings.async_logging) == (False, True)
+    assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "localtrack:/b"}).store == "/b"
+    assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "sqlite:///b"}).store == "/a"
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "", "LOCALTRACK_STRICT": ""}) == load({"HOME": "/h"})
 
 
