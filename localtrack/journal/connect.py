@@ -135,7 +135,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     except OSError as error:
         raise JournalError(f"there is no journal {path}") from error
     try:
-        if (stat.st_dev, stat.st_ino) in _inherited:
+        if (stat.st_dev, stat.st_ino) in _inherited or os.path.exists(path + "-journal"):
             return snapshot.opened(path)
         uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro"
         if not os.access(os.path.dirname(path), os.W_OK) and not os.path.exists(path + "-wal"):
@@ -175,7 +175,7 @@ def check_header(connection: sqlite3.Connection, path: str) -> int:
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     if application != APPLICATION_ID:
-        if os.path.getsize(path) == 0:
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
             raise EmptyJournal(f"journal {path} is empty: its process died before it logged anything")
         raise JournalError(f"{path} is not a localtrack journal", hint="move it out of the directory `journals`")
     if version > FORMAT:
@@ -194,8 +194,6 @@ def unreadable(path: str, error: Exception) -> JournalError:
             f"journal {path} is held by the process that writes it",
             hint="on a network file system others can read a journal when its process has ended",
         )
-    if os.path.exists(path + "-journal"):
-        return EmptyJournal(f"journal {path} is empty: its process died while it made the file")
     return JournalError(
         f"journal {path} cannot be read: {text}",
         hint="the file is damaged or no journal; restore it from a copy, or move it out of the directory `journals`",

@@ -138,8 +138,8 @@ class CurrentFile:
     def keep(self, op: ops.Op) -> None:
         """Keep an op until there is a file. Under the lock.
 
-        Metrics are counted as lost, unless a file is just being made: then this is a signal handler in the middle of that; it
-        must not begin to make another one, and what it logs is written before the interrupted call returns.
+        Metrics are counted as lost, unless a file is just being made: then this is a signal handler in the middle of
+        that; it must not begin another one, and what it logs is written before the interrupted call returns.
         """
         self.stamp = stamp = self.stamp_after(0)
         self.kept.add(stamp, op, whole=self._opening)

@@ -48,8 +48,8 @@ class Execute(Protocol):
 class _Descriptor:
     """A file descriptor that is closed when nobody uses it any more.
 
-    A fence takes no lock, so the file may be closed in the middle of one: a signal handler that logs in the middle of a fence
-    would wait for the journal's lock while it holds the fence's.
+    A fence takes no lock, so the file may be closed in the middle of one. (With a lock for fences, a signal handler
+    that logs in the middle of one would wait for the journal's lock while it holds the other.)
     """
 
     __slots__ = ("fd",)

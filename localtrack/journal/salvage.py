@@ -17,7 +17,7 @@ _PROBES = 256
 _LEAST_BYTES = 16
 
 # The limit stops SQLite at the last row of the range: else it would step on to the next page, perhaps a damaged one.
-_RANGE = "SELECT n, body FROM record WHERE n BETWEEN ?1 AND ?2 ORDER BY n LIMIT ?2 - ?1 + 1"
+_RANGE = "SELECT n, body FROM record WHERE n BETWEEN ? AND ? ORDER BY n LIMIT ?"
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -49,17 +49,17 @@ def _last(query: Query) -> int:
 
 
 def _window(query: Query, low: int, high: int) -> Iterator[Row]:
-    found = _try(query, _RANGE, (low, high))
+    found = _try(query, _RANGE, (low, high, high - low + 1))
     if found is not None:
         yield from found
         return
     step = max(1, (high - low) // _PROBES)
-    if all(_try(query, _RANGE, (n, n)) is None for n in range(low, high + 1, step)):
+    if all(_try(query, _RANGE, (n, n, 1)) is None for n in range(low, high + 1, step)):
         return
     waiting = [(low, high)]
     while waiting:
         low, high = waiting.pop()
-        found = _try(query, _RANGE, (low, high))
+        found = _try(query, _RANGE, (low, high, high - low + 1))
         if found is not None:
             yield from found
         elif low < high:

@@ -1,4 +1,7 @@
-"""A consistent copy of a journal that is being written, made without a lock: for forked children (connect.never_open).
+"""A consistent copy of a journal, made without a lock: for files that must not or cannot be read in their place.
+
+Used by forked children (connect.never_open), and for files with a rollback journal beside them (the process died while
+it made or sealed the file), which SQLite has to roll back before it reads, and a reader does not write.
 
 A plain copy of a database and its log takes them at two moments. This one is whole because the log was not begun anew
 in between: its header (with the salts that change when it is) is the same before and after. Then every page that a
@@ -11,9 +14,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import nullcontext, suppress
 
 _HEADER_BYTES = 32
 _TRIES = 20
+_BESIDE = ("-wal", "-journal")
 
 
 def opened(path: str) -> sqlite3.Connection:
@@ -43,28 +48,37 @@ def opened(path: str) -> sqlite3.Connection:
 
 
 def _copied(path: str, copy: str) -> bool:
-    """Copy database and log; whether the copy is consistent."""
+    """Copy database, log and rollback journal; whether the copy is consistent."""
     import shutil
 
-    before, header = _state(path), _log_header(path)
-    shutil.copyfile(path, copy)
-    if header is None:
-        return _log_header(path) is None and _state(path) == before
+    before = _state(path)
+    for suffix in ("", *_BESIDE):
+        with suppress(FileNotFoundError):
+            os.unlink(copy + suffix)
+        with suppress(FileNotFoundError) if suffix else nullcontext():
+            shutil.copyfile(path + suffix, copy + suffix)
+    return before == _state(path) and before[0] == _first_bytes(copy + "-wal")
+
+
+def _state(path: str) -> tuple[object, ...]:
+    """What must stay as it is during the copy: the log's header; without a log, everything."""
+    log = _first_bytes(path + "-wal")
+    if log:
+        return (log,)
+    return (log, *(_size_and_time(path + suffix) for suffix in ("", *_BESIDE)))
+
+
+def _size_and_time(path: str) -> tuple[int, int] | None:
     try:
-        shutil.copyfile(path + "-wal", copy + "-wal")
+        stat = os.stat(path)
     except FileNotFoundError:
-        return False
-    return header == _log_header(copy) == _log_header(path)
-
-
-def _state(path: str) -> tuple[int, int]:
-    stat = os.stat(path)
+        return None
     return stat.st_size, stat.st_mtime_ns
 
 
-def _log_header(path: str) -> bytes | None:
+def _first_bytes(path: str) -> bytes | None:
     try:
-        with open(path + "-wal", "rb") as file:
+        with open(path, "rb") as file:
             return file.read(_HEADER_BYTES)
     except FileNotFoundError:
         return None

@@ -73,7 +73,7 @@ def test_a_body_is_valid_at_its_own_place_only(op: ops.Op, stamp: int, n: int, o
 
 @given(st.integers(0, 255), stamps, st.binary(max_size=60))
 def test_what_a_newer_version_wrote_is_kept(kind: int, stamp: int, content: bytes) -> None:
-    """Any payload of any kind decodes to an op, to Unknown with its bytes, or to a missing name; nothing else is raised."""
+    """Any payload of any kind decodes to an op, to Unknown with its bytes, or to a missing name."""
     payload = codec.HEAD.pack(kind, stamp) + content
     try:
         record = codec.decode(payload, 1, {1: RUN})

@@ -88,7 +88,7 @@ def test_swapped_removed_and_foreign_rows(tmp_path: Path) -> None:
 
 
 def test_random_pages_zeroed(tmp_path: Path) -> None:
-    """With pages zeroed or full of noise, all that SQLite still reaches is read, the rest is named, nothing is wrong."""
+    """With pages zeroed or full of noise, what SQLite still reaches is read and the rest is named."""
     path = write_journal(tmp_path)
     content = Path(path).read_bytes()
     whole = {record.n: record for record in records(path)}
@@ -142,7 +142,7 @@ def reachable(path: str, whole: dict[int, ops.Record]) -> set[int]:
 
 
 def test_names_survive_the_loss_of_their_table(tmp_path: Path) -> None:
-    """Without the table of names every record is still read, from any starting point: names stand in the records too."""
+    """Without the table of names every record is read, from any start: names stand in the records too."""
     path = write_journal(tmp_path, 100)
     whole = records(path)
     change(path, "DELETE FROM name WHERE ref > 0")
@@ -151,7 +151,7 @@ def test_names_survive_the_loss_of_their_table(tmp_path: Path) -> None:
 
 
 def test_names_survive_the_loss_of_their_record(tmp_path: Path) -> None:
-    """Without the record that defined a name, the records that use it are still read: the name stands in its table too."""
+    """Without the record that defined a name, those that use it are read: the name stands in its table too."""
     path = write_journal(tmp_path, 100)
     whole = records(path)
     change(path, "DELETE FROM record WHERE n = 3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Clock:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(logged=st.lists(any_op, max_size=12))
 def test_every_op_is_read_back_from_the_file(tmp_path_factory: pytest.TempPathFactory, logged: list[ops.Op]) -> None:
-    """A journal holds exactly the ops that were appended, in order, with n = 1, 2, 3 and growing stamps, then a SEAL."""
+    """A journal holds just the appended ops, in order, with n = 1, 2, 3 and growing stamps, then a SEAL."""
     directory = tmp_path_factory.mktemp("store")
     with journal_in(directory) as journal:
         ids = [journal.append(op) for op in logged]
@@ -49,7 +50,7 @@ def test_every_op_is_read_back_from_the_file(tmp_path_factory: pytest.TempPathFa
     found = records(path)
     assert [exact(record.op) for record in found] == [exact(op) for op in [*logged, ops.Seal()]]
     assert [record.n for record in found] == list(range(1, len(found) + 1))
-    assert all(a.stamp < b.stamp for a, b in zip(found, found[1:], strict=False))
+    assert all(a.stamp < b.stamp for a, b in pairwise(found))
     with JournalReader(path) as reader:
         assert reader.sealed
         assert [ops.OpId(r.stamp, reader.info.incarnation, r.n) for r in found[:-1]] == ids
@@ -127,7 +128,7 @@ def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_stamps_never_step_back(tmp_path: Path) -> None:
-    """Stamps grow with n while the wall clock jumps back by years, and follow stamps seen elsewhere, but not mad ones."""
+    """Stamps grow with n while the clock jumps back by years; they follow stamps seen elsewhere, but no mad ones."""
     clock = Clock()
     with journal_in(tmp_path, clock=clock) as journal:
         journal.append_metric(RUN, "a", 0, None, 0)
@@ -142,7 +143,7 @@ def test_stamps_never_step_back(tmp_path: Path) -> None:
         path = journal.path
     assert path is not None
     found = records(path)
-    assert all(a.stamp < b.stamp for a, b in zip(found, found[1:], strict=False))
+    assert all(a.stamp < b.stamp for a, b in pairwise(found))
     assert found[3].stamp == seen + 1
     times = [record.op.metrics[0].timestamp for record in found[:-1] if isinstance(record.op, ops.LogBatch)]
     assert times == [NOW_MS, NOW_MS - 10**11, NOW_MS - 10**11, NOW_MS]

@@ -107,7 +107,7 @@ def test_a_removed_directory_is_noticed_in_the_background(tmp_path: Path) -> Non
 
 
 def test_a_moved_store_is_left_where_it_is(tmp_path: Path) -> None:
-    """When the store is renamed, its journal stays whole there, and logging goes on in a new journal at the old place."""
+    """When the store is renamed, its journal stays whole there; logging goes on at the old place."""
     with journal_in(tmp_path / "store") as journal:
         journal.append(CREATE)
         (tmp_path / "store").rename(tmp_path / "moved")
@@ -162,7 +162,7 @@ def break_fsync(journal: Journal) -> None:
 
 
 def test_strict_raises_and_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """With strict every call that cannot be recorded raises JournalError with a hint, keeps nothing and warns nobody."""
+    """With strict every call that cannot be recorded raises JournalError with a hint and keeps nothing."""
     break_store(tmp_path)
     with journal_in(tmp_path, strict=True) as journal:
         for call in (
