@@ -91,15 +91,15 @@ def _write_journal(connection: sqlite3.Connection, changes: Changes) -> None:
         [(journal, item.first_n, item.last_n, item.reason) for item in changes.damage],
     )
     connection.execute(
-        "UPDATE journal SET last_stamp = CASE WHEN ?1 > upto THEN ?2 ELSE last_stamp END, upto = max(upto, ?1), "
-        "sealed = max(sealed, ?3), max_stamp = max(max_stamp, ?4) WHERE id = ?5",
-        (changes.upto, changes.last_stamp, int(changes.sealed), changes.max_stamp, journal),
+        "UPDATE journal SET last_stamp = CASE WHEN ? > upto THEN ? ELSE last_stamp END, upto = max(upto, ?), "
+        "sealed = max(sealed, ?), max_stamp = max(max_stamp, ?) WHERE id = ?",
+        (changes.upto, changes.last_stamp, changes.upto, int(changes.sealed), changes.max_stamp, journal),
     )
     if changes.last_ms:
         connection.execute(
-            "UPDATE journal SET first_ms = min(coalesce(first_ms, ?1), ?1), last_ms = max(coalesce(last_ms, ?2), ?2) "
-            "WHERE id = ?3",
-            (changes.first_ms, changes.last_ms, journal),
+            "UPDATE journal SET first_ms = min(coalesce(first_ms, ?), ?), last_ms = max(coalesce(last_ms, ?), ?) "
+            "WHERE id = ?",
+            (changes.first_ms, changes.first_ms, changes.last_ms, changes.last_ms, journal),
         )
 
 
