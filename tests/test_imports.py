@@ -7,8 +7,9 @@ import sys
 #: What `import localtrack` may load beyond bare Python. Each entry costs every script its time: add with a reason.
 _DATACLASSES = (
     "dataclasses copy copyreg inspect ast _ast dis opcode _opcode _opcode_metadata linecache tokenize _tokenize token "
-    "keyword enum types re sre_compile sre_constants sre_parse _sre functools operator _operator collections _collections "
-    "reprlib itertools importlib weakref _weakrefset typing _typing contextlib warnings annotationlib __future__"
+    "keyword enum types re sre_compile sre_constants sre_parse _sre functools operator _operator collections "
+    "_collections reprlib itertools importlib weakref _weakrefset typing _typing contextlib warnings annotationlib "
+    "__future__"
 )
 _SQLITE = "sqlite3 _sqlite3 datetime _datetime time math"
 _RECORDS = "struct _struct zlib array json _json _bisect bisect"
