@@ -65,7 +65,7 @@ def _logging(directory: Path) -> list[dict[str, Any]]:
     thousand = [localtrack.Metric("loss", 0.5 * i, 1_700_000_000_000 + i, i) for i in range(_STEPS)]
     before = localtrack.get_tracking_uri() if localtrack.is_tracking_uri_set() else None
     localtrack.set_tracking_uri(directory / "store")
-    localtrack.start_run(run_id=run_id)
+    run = localtrack.start_run(run_id=run_id)
     try:
         one = _beside(lambda i: localtrack.log_metric("loss", 0.5 * i, step=i), bare.one, 500, bare.tidy)
         few = _beside(lambda i: localtrack.log_metrics(ten, step=i), lambda _: bare.many(10), 100, bare.tidy)
@@ -73,11 +73,12 @@ def _logging(directory: Path) -> list[dict[str, Any]]:
     finally:
         localtrack.end_run()
         localtrack.set_tracking_uri(before)
+        run.service.journal.close()
         bare.close()
     autocommit, executemany = "bare autocommit INSERT, same disk", "bare executemany in one transaction"
-    slow = _row("log_metric, committed before return, p99.9", _quantile(one[0], 0.999), None, "under 1 ms", "us")
-    slow["met"] = slow["ours"] < 1000
-    slow["beside"] = f"{autocommit}: {_quantile(one[1], 0.999):.0f} us"
+    worst, yardstick = (_quantile(times, 0.999) for times in one)
+    slow = _row("log_metric, committed before return, p99.9", worst, yardstick, "under 1 ms", "us")
+    slow["met"], slow["beside"] = worst < 1000, autocommit
     return [
         _ratio_row("log_metric, committed before return, p50", one, autocommit),
         slow,
