@@ -16,6 +16,7 @@ from localtrack.errors import ReplayError
 from localtrack.settings import Settings, load
 from localtrack.store import Store
 from localtrack_sync.books import RunAccount, account, ledger_of, untouched
+from localtrack_sync.choice import Errand
 from localtrack_sync.effects import Load
 from localtrack_sync.jobs import ReplaySettings
 from localtrack_sync.records import Record, RunBinding
@@ -136,6 +137,16 @@ def run_account(
     first = catalog.points(entry.run_id, after, 1, refresh=False) if beyond else ()
     parent = _remote_id(state, desired.tags.get(PARENT_TAG))
     return account(entry, desired, records, parent, beyond, first[0].ts if first else None, ReplaySettings())
+
+
+def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
+    """The accounts of an errand's runs, from the delivery state on the disk."""
+    path = errand.address.remote.state_path(catalog.store)
+    if not os.path.exists(path):
+        return [untouched(entry) for entry in errand.runs]
+    with StateReader(path) as state:
+        settled = state.settled()
+        return [run_account(catalog, state, entry, settled) for entry in errand.runs]
 
 
 def default_address(settings: Settings, environ: Mapping[str, str]) -> Address | None:

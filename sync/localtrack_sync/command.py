@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from types import FrameType
 
 import click
 
 from localtrack.catalog.catalog import Catalog
-from localtrack.cli import screen
 from localtrack.cli.options import existing, json_option, store_option
 from localtrack.entities import ViewType
 from localtrack.settings import Settings, load
 from localtrack.store import Store
 from localtrack_sync import summary
-from localtrack_sync.accounts import default_address, proven, run_account, state_paths
-from localtrack_sync.books import RunAccount
-from localtrack_sync.choice import Choice, Errand, choose, select
+from localtrack_sync.accounts import default_address, errand_accounts, proven, state_paths
+from localtrack_sync.choice import Choice, choose, select
+from localtrack_sync.errands import deliver
 from localtrack_sync.jobs import ReplaySettings
-from localtrack_sync.progress import ProgressLine, Silent
 from localtrack_sync.remotes import Address, parse_remote
-from localtrack_sync.replay import Stop
-from localtrack_sync.session import Ended, SyncSettings, run_errand
+from localtrack_sync.session import SyncSettings
 from localtrack_sync.state import StateReader
 from localtrack_sync.transport import TransportSettings
 
@@ -105,7 +98,12 @@ def sync(
         if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
             raise click.UsageError(_no_remote(store))
         if dry_run:
-            return summary.dry_run(store, choice, _planned(catalog, choice), as_json=as_json)
+            return summary.dry_run(
+                store,
+                choice,
+                [(errand, errand_accounts(catalog, errand)) for errand in choice.errands],
+                as_json=as_json,
+            )
         how = SyncSettings(
             ReplaySettings(
                 settle_s=settings.settle_seconds if settle is None else settle,
@@ -116,8 +114,13 @@ def sync(
             environ,
             " ".join(["localtrack", "sync", *(["--to", wanted.to.remote.url] if wanted.to is not None else [])]),
         )
-        ended = _deliver(catalog, choice, wanted, settings, how, quiet=as_json)
-        return summary.told(store, choice, ended, catalog.journals(), as_json=as_json)
+        ended, failures = deliver(
+            catalog, choice, lambda: chosen(catalog, wanted, settings, environ), how, quiet=as_json
+        )
+        code = summary.told(store, choice, ended, catalog.journals(), as_json=as_json) if ended or not failures else 1
+        if failures:
+            raise failures[0]  # the others have been told by `deliver`
+        return code
 
 
 def chosen(catalog: Catalog, wanted: Wanted, settings: Settings, environ: Mapping[str, str]) -> Choice:
@@ -161,50 +164,6 @@ def transport_settings(environ: Mapping[str, str]) -> TransportSettings:
     )
 
 
-def _deliver(
-    catalog: Catalog, choice: Choice, wanted: Wanted, settings: Settings, how: SyncSettings, *, quiet: bool
-) -> list[Ended]:
-    ended = []
-    stop = Stop()
-    with _stopping(stop):
-        for errand in choice.errands:
-            if stop.wanted:
-                break
-
-            def now(errand: Errand = errand) -> Errand:
-                errands = chosen(catalog, wanted, settings, how.environ).errands
-                return next(
-                    (e for e in errands if e.address.remote == errand.address.remote), Errand(errand.address, ())
-                )
-
-            line = ProgressLine(_owed_at_start(catalog, errand)) if not quiet else None
-            try:
-                if line is not None:
-                    summary.start(errand)
-                ended.append(run_errand(catalog, errand.address, now, how, line or Silent(), stop))
-            finally:
-                if line is not None:
-                    line.close()
-    return ended
-
-
-def _owed_at_start(catalog: Catalog, errand: Errand) -> int:
-    return sum(account.owed for account in _accounts(catalog, errand))
-
-
-def _planned(catalog: Catalog, choice: Choice) -> list[tuple[Errand, list[RunAccount]]]:
-    return [(errand, _accounts(catalog, errand)) for errand in choice.errands]
-
-
-def _accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
-    path = errand.address.remote.state_path(catalog.store)
-    if not os.path.exists(path):
-        return [run_account(catalog, None, entry, {}) for entry in errand.runs]
-    with StateReader(path) as state:
-        settled = state.settled()
-        return [run_account(catalog, state, entry, settled) for entry in errand.runs]
-
-
 def _no_remote(store: Store) -> str:
     """Usage error: where to? With the server that was used last, if there is one."""
     known = []
@@ -216,23 +175,3 @@ def _no_remote(store: Store) -> str:
         "No remote is known: the runs name none, and neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set. "
         f"Name one, for example: localtrack sync --to {example}"
     )
-
-
-@contextmanager
-def _stopping(stop: Stop) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the replay in good order, the second at once."""
-
-    def first(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, before[signal.Signals(number)])
-        stop.request()
-        if screen.on_terminal():
-            sys.stderr.write("\nStopping: waiting for the requests that are open (again to stop at once).\n")
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, first)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -34,12 +34,10 @@ class CredentialSource:
     Attributes:
         environ: the environment; it is kept as a reference, not copied.
         userinfo: (user, password) of the URL, or None.
-        allowed: False: this remote was not chosen by this user, so it is given nothing.
     """
 
     environ: Mapping[str, str] = field(repr=False)
     userinfo: tuple[str, str] | None = field(default=None, repr=False)
-    allowed: bool = True
 
     def current(self) -> Credential:
         """The credential as of now.
@@ -47,8 +45,6 @@ class CredentialSource:
         Raises:
             CredentialError: a setting that cannot be honoured here, or a credentials file that cannot be read.
         """
-        if not self.allowed:
-            return Credential(source="none: this remote was not chosen by you")
         self._refuse_what_we_cannot_do()
         if self.userinfo is not None:
             return _basic(*self.userinfo, "the URL")

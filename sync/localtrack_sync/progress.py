@@ -41,13 +41,13 @@ class ProgressLine:
     def tick(self, progress: Progress, waiting: str) -> None:
         """Show it, when it is time to."""
         now = self._clock()
-        if waiting != self._waiting:
-            self._waiting, self._waiting_since = waiting, now
+        if _kind(waiting) != self._waiting:
+            self._waiting, self._waiting_since = _kind(waiting), now
         long_wait = waiting if waiting and now - self._waiting_since >= QUIET_WAIT_S else ""
         if self._terminal:
             self._rewrite(long_wait or self._words(progress, now, bar=True))
-        elif now >= self._next_line or (long_wait and self._kind(long_wait) != self._told):
-            self._told = self._kind(long_wait)
+        elif now >= self._next_line or (long_wait and _kind(long_wait) != self._told):
+            self._told = _kind(long_wait)
             self._next_line = now + LINE_EVERY_S
             self._stream.write(f"{long_wait or self._words(progress, now, bar=False)}\n")
             self._stream.flush()
@@ -72,10 +72,6 @@ class ProgressLine:
             f"{picture}{done:,} of {total:,} records, {wording.size(progress.bytes_sent)}, {rate:,.0f} records/s{left}"
         )
 
-    def _kind(self, waiting: str) -> str:
-        """What is waited for, without the seconds that change from line to line."""
-        return "".join(c for c in waiting if not c.isdigit())
-
     def _rewrite(self, text: str) -> None:
         cells = shutil.get_terminal_size((80, 24)).columns - 1
         text = text[:cells]
@@ -89,6 +85,11 @@ class Silent:
 
     def tick(self, progress: Progress, waiting: str) -> None:
         """Nothing."""
+
+
+def _kind(waiting: str) -> str:
+    """What is waited for, without the seconds that change from moment to moment."""
+    return "".join(c for c in waiting if not c.isdigit())
 
 
 def delivered(progress: Progress) -> int:
