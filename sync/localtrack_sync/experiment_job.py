@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from localtrack.catalog.desired import DesiredExperiment
-from localtrack_sync.cells import is_settled, spelled
+from localtrack_sync.cells import after_write, is_settled, spelled
 from localtrack_sync.effects import ReadExperiment, Request
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
@@ -19,7 +19,7 @@ from localtrack_sync.request import UID_TAG, create_experiment, get, on_experime
 from localtrack_sync.run_job import result_of
 from localtrack_sync.run_pass import DELETED, is_reserved
 from localtrack_sync.snapshot import RemoteExperiment, experiment_of
-from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Part, Wait, read
+from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Part, Wait, read, settled
 from localtrack_sync.verdict import Judged, Verdict
 
 NAME = "@name"
@@ -101,7 +101,7 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
     old = p.ledger.parked.get(("experiment", ""))
     yield from p.ledger.save(drops=(old,) if old is not None else ())
     if remote.deleted:
-        if not needed and p.desired.deleted:
+        if not needed and p.desired.deleted and set(p.owed()) <= {DELETED}:
             yield from p.ledger.save(p.cell(DELETED, "1"))
             return
         yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
@@ -126,23 +126,37 @@ def _bind(p: ExperimentPass) -> Part[RemoteExperiment | None]:
     """Adopt the experiment of this name, or create it. None: it was bound before."""
     if p.ledger.experiment is not None:
         return None
-    virgin = True
+    virgin = NAME not in p.ledger.cells  # an earlier process may have sent a create whose answer it did not hear
     for attempt in range(TRIES):
         if attempt:
             yield Wait(p.desk.now + min(2.0**attempt, p.desk.settle_s / 4), "the experiment is not visible yet")
+        yield from _await_other_name(p)
         found = yield from _by_name(p, p.desired.name)
         if found is None:
             found = yield from _by_old_name(p)
         if found is not None:
             yield from _adopt(p, found)
             return found
-        judged: Judged = yield Ask(_create_request(p), repeat=True, expects=("experiment_id",))
+        yield from p.ledger.save(replace(p.cell(NAME, None), unsettled=spelled(p.desired.name)))
+        try:
+            judged: Judged = yield Ask(_create_request(p), repeat=True, expects=("experiment_id",))
+        except Ended:
+            yield from p.ledger.save(drops=(p.ledger.cells[NAME],) if virgin else ())
+            raise
         if judged.verdict is Verdict.OK:
             return (yield from _created(p, str(judged.body["experiment_id"]), virgin=virgin))
         virgin = False
+        p.ledger.unknown[NAME] = p.desk.now
         if judged.verdict not in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS):
             yield from _park(p, f"the experiment cannot be created: {judged.words}")
     raise Ended(Ending.OWED, "no create of the experiment was answered")
+
+
+def _await_other_name(p: ExperimentPass) -> Part[None]:
+    """A create under an earlier name that was not answered would make a second experiment: let it settle first."""
+    cell = p.ledger.cells.get(NAME)
+    if cell is not None and cell.unsettled not in ("", spelled(p.desired.name)):
+        yield from settled(p.desk, p.ledger.unknown.get(NAME, p.desk.started))
 
 
 def _create_request(p: ExperimentPass) -> Request:
@@ -155,7 +169,9 @@ def _create_request(p: ExperimentPass) -> Request:
 def _created(p: ExperimentPass, remote_id: str, *, virgin: bool) -> Part[RemoteExperiment]:
     tags = {k: v for k, v in p.tags().items() if v is not None}
     cells = [p.cell(k, v) for k, v in p.tags().items()]
-    cells += [p.cell(NAME, p.desired.name), p.cell(DELETED, "0")]
+    # A create of ours that was not answered fails while the name is taken; once we rename, it would succeed.
+    echo = "" if virgin else spelled(p.desired.name)
+    cells += [replace(p.cell(NAME, p.desired.name), unsettled=echo), p.cell(DELETED, "0")]
     binding = ExperimentBinding("experiment", p.desired.experiment_id, remote_id, created=True, virgin=virgin)
     yield from p.ledger.save(binding, *cells)
     p.desk.progress.experiments_created += 1
@@ -165,6 +181,7 @@ def _created(p: ExperimentPass, remote_id: str, *, virgin: bool) -> Part[RemoteE
 def _adopt(p: ExperimentPass, found: RemoteExperiment) -> Part[None]:
     mine = found.tags.get(UID_TAG) == p.desired.experiment_id
     cells = [p.cell(DELETED, "1")] if found.deleted and mine else []
+    cells += [replace(p.cell(NAME, found.name), unsettled=spelled(found.name))] if mine else []
     yield from p.ledger.save(
         ExperimentBinding("experiment", p.desired.experiment_id, found.experiment_id, created=mine), *cells
     )
@@ -289,19 +306,22 @@ def _register(
             if p.desk.now < until:
                 yield Wait(until, "an older change of the experiment may still be executed")
         before = cell if cell is not None else p.cell(key, None)
+        still = bool(before.unsettled) and p.desk.now < ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
         pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
         yield from ledger.save(pending)
-        judged: Judged = yield Ask(request, repeat=True)
+        try:
+            judged: Judged = yield Ask(request, repeat=True)
+        except Ended:
+            yield from ledger.save(before)
+            raise
+        done = judged.verdict is Verdict.OK
         if judged.verdict in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS, Verdict.GONE):
             ledger.unknown[key] = p.desk.now
-            remote = yield from _look(p)
-            if shown(remote) == want:
-                yield from ledger.save(replace(pending, base=want, unsettled=""))
-                return
-            if judged.verdict is Verdict.UNKNOWN:
+            done = shown((yield from _look(p))) == want
+            if not done and judged.verdict is Verdict.UNKNOWN:
                 continue
-        if judged.verdict is Verdict.OK:
-            yield from ledger.save(replace(pending, base=want, unsettled=""))
+        if done:
+            yield from ledger.save(after_write(pending, want, still_unsettled=still))
             return
         rejected = Rejected("experiment", p.desired.experiment_id, "tag", key, want or "", judged.words, p.desk.wall_s)
         yield from ledger.save(before, rejected)

@@ -60,7 +60,7 @@ def _open_deleted(p: RunPass, cell: Cell | None, *, refused: bool) -> Part[None]
         mine = "=1" in (spelled(cell.base), cell.unsettled) or late
     if not mine:
         yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
-    if p.news_owed() or p.status_owed():
+    if p.data_owed() or p.status_owed():
         yield from _register(p, DELETED, "0", on_run("restore", p.remote_id), shown_life)
     else:
         p.closed = True

@@ -182,15 +182,7 @@ class RunPass:
         }
 
     def data_owed(self) -> bool:
-        """Whether any param, metric or tag is owed, or an earlier try left something open.
-
-        What is parked is tried again in every pass, but not for a run that is deleted: that would restore it each time.
-        """
-        parked = any(kind in ("param", "tag", "metric") for kind, _ in set(self.ledger.parked) - self.put_off)
-        return self.news_owed() or (parked and not self.desired.deleted)
-
-    def news_owed(self) -> bool:
-        """Whether any param, metric or tag is owed that is not parked already."""
+        """Whether any param, metric or tag is owed, or an earlier try left something open."""
         new_conflicts = any(("journals", c.key) not in self.ledger.conflicts for c in self.desired.param_conflicts)
         return bool(
             self.ledger.intents
@@ -198,6 +190,7 @@ class RunPass:
             or self.owed_params()
             or self.owed_tags()
             or new_conflicts
+            or any(kind in ("param", "tag", "metric") for kind, _ in set(self.ledger.parked) - self.put_off)
         )
 
     def status_owed(self) -> bool:

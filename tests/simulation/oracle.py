@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Conflict, Intent, Parked, Rejected, RunBinding, Watermark
+from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Rejected, RunBinding, Watermark
 from localtrack_sync.run_pass import CONFLICT_PREFIX, conflict_key
 from localtrack_sync.values import identity
 from tests.simulation.people import People
@@ -38,11 +38,20 @@ class Oracle:
         used = [r for r in self.world.known_runs() if self.world.plans[r].experiment_id == experiment_id]
         if desired is None or not used:
             return
-        found = [e for e in self.remote.experiments.values() if e["name"] == desired.name]
-        if len(found) != 1:
-            self.problems.append(f"experiment {experiment_id} is there {len(found)} times")
-        elif {k: v for k, v in found[0]["tags"].items() if k != "localtrack.uid"} != desired.tags:
-            self.problems.append(f"experiment {experiment_id} has tags {found[0]['tags']}, not {desired.tags}")
+        records = [r for r in self.state.all() if r.scope == "experiment" and r.scope_id == experiment_id]
+        bindings = [r for r in records if isinstance(r, ExperimentBinding)]
+        mine = [e for e in self.remote.experiments.values() if e["tags"].get("localtrack.uid") == experiment_id]
+        if len(bindings) != 1 or len(mine) > 1:
+            self.problems.append(f"experiment {experiment_id} is bound as {bindings}, made {len(mine)} times")
+            return
+        found, made = self.remote.experiments[bindings[0].remote_id], bindings[0].created
+        if found["name"] != desired.name and (made or not any(isinstance(r, Conflict) for r in records)):
+            self.problems.append(f"experiment {experiment_id} has name {found['name']}, not {desired.name}")
+        if found["deleted"] != (desired.deleted and made):
+            self.problems.append(f"experiment {experiment_id} deleted={found['deleted']}, desired {desired.deleted}")
+        if {k: v for k, v in found["tags"].items() if k != "localtrack.uid"} != desired.tags:
+            self.problems.append(f"experiment {experiment_id} has tags {found['tags']}, not {desired.tags}")
+        self.problems += [f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)]
 
     def _run(self, run_id: str) -> None:
         desired = self.world.desired_run(run_id)

@@ -91,6 +91,8 @@ class People:
         run_id = given.get("run_id", "")
         run = self.remote.runs.get(run_id)
         now = self.remote.now
+        if request.path.endswith("runs/delete"):
+            self.deleted.discard(run_id)  # now it was localtrack as well
         ours = self.lost_state_at >= 0.0 and run is not None and self.deleted_here(run.tags.get("localtrack.uid", ""))
         if request.path.endswith("runs/restore") and run_id in self.deleted and not ours:
             self.violations.append(f"revived run {run_id} that somebody else deleted")

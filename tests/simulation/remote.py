@@ -68,6 +68,7 @@ class Remote:
         self.now = 0.0
         self.stale_until: dict[str, list[tuple[float, RunState | None]]] = {}
         self.indexed = rng.random() < 0.7
+        self.late_until = 0.0
         self.row_limit: int | None = None  # the request dies after these many rows
 
     # --- what others see ---
@@ -89,6 +90,7 @@ class Remote:
 
     def handle(self, request: Request, *, stale: bool = False, late_until: float = 0.0) -> Reply:
         """Execute a request."""
+        self.late_until = late_until
         path = request.path
         if path == "/version":
             text = "2.22.0" if self.flavour == "old" else "3.17.2"
@@ -139,13 +141,48 @@ class Remote:
         raise missing("experiment of that name")
 
     def experiments_update(self, given: dict[str, Any]) -> dict[str, Any]:
-        if any(e["name"] == given["new_name"] for e in self.experiments.values()):
+        found = self._experiment(given["experiment_id"])
+        if found["deleted"]:
+            raise Refusal(500, "INVALID_STATE", "Cannot rename a non-active experiment.")
+        if any(e["name"] == given["new_name"] and e is not found for e in self.experiments.values()):
             raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: experiments.name")
-        self._experiment(given["experiment_id"])["name"] = given["new_name"]
+        found["name"] = given["new_name"]
         return {}
 
+    def experiments_delete(self, given: dict[str, Any]) -> dict[str, Any]:
+        return self._move(given["experiment_id"], deleted=True)
+
+    def experiments_restore(self, given: dict[str, Any]) -> dict[str, Any]:
+        return self._move(given["experiment_id"], deleted=False)
+
+    def _move(self, experiment_id: str, *, deleted: bool) -> dict[str, Any]:
+        """Delete or restore, with all its runs, also those that were deleted before."""
+        found = self._experiment(experiment_id)
+        if found["deleted"] == deleted:
+            raise missing("experiment in that state")
+        found["deleted"] = deleted
+        for run in self.runs.values():
+            if run.experiment_id == experiment_id:
+                self.remember(run.run_id, self.late_until)
+                run.deleted = deleted
+        return {}
+
+    def _active_experiment(self, experiment_id: str) -> dict[str, Any]:
+        found = self._experiment(experiment_id)
+        if found["deleted"]:
+            message = f"The experiment {experiment_id} must be in the 'active' state. Current state is deleted."
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", message)
+        return found
+
     def experiments_set_experiment_tag(self, given: dict[str, Any]) -> dict[str, Any]:
-        self._experiment(given["experiment_id"])["tags"][given["key"]] = given["value"]
+        self._active_experiment(given["experiment_id"])["tags"][given["key"]] = given["value"]
+        return {}
+
+    def experiments_delete_experiment_tag(self, given: dict[str, Any]) -> dict[str, Any]:
+        tags = self._active_experiment(given["experiment_id"])["tags"]
+        if given["key"] not in tags:
+            raise missing("tag")
+        del tags[given["key"]]
         return {}
 
     # runs
@@ -161,7 +198,7 @@ class Remote:
         return run
 
     def runs_create(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
-        self._experiment(given["experiment_id"])
+        self._active_experiment(given["experiment_id"])
         self.ids += 1
         run_id = f"r{self.ids}"
         tags = {t["key"]: t["value"] for t in given.get("tags", ())}

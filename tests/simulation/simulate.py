@@ -114,7 +114,10 @@ class Simulation:
         self.shell = shell(self)
         self.generation = 0
         for name in self.world.experiments:
-            if rng.random() < 0.5:
+            renamed = any(kind == "name" for _, kind, _ in self.world.experiment_ops[name])
+            if rng.random() < 0.5 and not (renamed and self.lose_share):
+                # (Not this too: an experiment of others that is renamed here, and then the delivery state is lost: nobody
+                # can know that it was this one. docs/replay.md names the limit.)
                 self.remote.experiments_create({"name": name})
 
     def run(self) -> Outline:

@@ -47,6 +47,7 @@ class World:
         self.journals = [Journal(f"{i}{rng.randrange(16**6):06x}") for i in range(rng.choice([1, 1, 2, 3]))]
         self.experiments = [f"exp{i}" for i in range(rng.choice([1, 1, 2]))]
         self.experiment_ops: dict[str, list[tuple[int, str, Any]]] = {e: [] for e in self.experiments}
+        self.experiment_imported = dict.fromkeys(self.experiments, 0)
         self.plans: dict[str, RunPlan] = {}
         self.clock = 1000
         self.times = 0
@@ -93,8 +94,14 @@ class World:
                 if rng.random() < 0.4:
                     self._add(owner, "deleted", run_id, False)
         for experiment in self.experiments:
-            if rng.random() < 0.3:
-                self.experiment_ops[experiment].append((self._stamp(), "tag", ("et", self._value("e"))))
+            for _ in range(rng.choice([0, 0, 0, 1, 2])):
+                kind = rng.choice(["tag", "tag", "name", "deleted"])
+                value = {
+                    "tag": ("et", None if rng.random() < 0.2 else self._value("e")),
+                    "name": f"{experiment}-{rng.randrange(3)}",
+                    "deleted": rng.random() < 0.7,
+                }[kind]
+                self.experiment_ops[experiment].append((self._stamp(), kind, value))
 
     def _ms(self) -> int:
         self.times += self.rng.randrange(1, 30)
@@ -142,11 +149,15 @@ class World:
         for journal in self.journals:
             if self.rng.random() < 0.6:
                 journal.imported = min(len(journal.ops), journal.imported + self.rng.randrange(0, 12))
+        for experiment, ops in self.experiment_ops.items():
+            if self.rng.random() < 0.2:
+                self.experiment_imported[experiment] = min(len(ops), self.experiment_imported[experiment] + 1)
 
     def import_all(self) -> None:
         """Everything is imported."""
         for journal in self.journals:
             journal.imported = len(journal.ops)
+        self.experiment_imported = {e: len(ops) for e, ops in self.experiment_ops.items()}
 
     def known_runs(self) -> list[str]:
         """Runs whose creation is imported."""
@@ -166,7 +177,7 @@ class World:
 
     def desired_run(self, run_id: str) -> DesiredRun | None:
         """What the catalog says of a run."""
-        state = tuple(j.imported for j in self.journals)
+        state = (*(j.imported for j in self.journals), *self.experiment_imported.values())
         cached = self._cache.get(run_id)
         if cached is not None and cached[0] == state:
             return cached[1]
@@ -184,6 +195,7 @@ class World:
         ever: dict[str, set[str]] = {"mlflow.runName": {plan.name}}
         claims: dict[str, list[tuple[bool, int, str, int, str]]] = {}
         head: dict[str, int] = {}
+        decided = min(op[0] for op in ops if op[3] == "create")
         for stamp, inc, n, kind, payload in ops:
             if kind == "create":
                 for key, value in payload.items():
@@ -203,9 +215,12 @@ class World:
                 fields["name"] = payload
                 ever["mlflow.runName"].add(payload)
             elif kind == "deleted":
-                fields["deleted"] = payload
+                fields["deleted"], decided = payload, stamp
             elif kind == "metrics":
                 head[inc] = n * 4096 + len(payload) - 1
+        for stamp, kind, value in self._experiment_ops(plan.experiment_id):
+            if kind == "deleted" and stamp > decided:
+                fields["deleted"] = value
         params, conflicts = {}, []
         for key, found in claims.items():
             winner = min(found)[4]
@@ -230,19 +245,41 @@ class World:
             head=head,
         )
 
+    def _experiment_ops(self, experiment_id: str) -> list[tuple[int, str, Any]]:
+        return self.experiment_ops[experiment_id][: self.experiment_imported[experiment_id]]
+
     def desired_experiment(self, experiment_id: str) -> DesiredExperiment | None:
         """What the catalog says of an experiment."""
         if experiment_id not in self.experiments:
             return None
-        tags = {}
-        for _, _, (key, value) in self.experiment_ops[experiment_id]:
-            tags[key] = value
-        ever = {key: tuple({v for _, _, (k, v) in self.experiment_ops[experiment_id] if k == key}) for key in tags}
-        return DesiredExperiment(experiment_id, experiment_id, None, deleted=False, tags=tags, ever=ever)
+        tags: dict[str, str | None] = {}
+        ever: dict[str, set[str]] = {}
+        names, deleted = [experiment_id], False
+        for _, kind, value in self._experiment_ops(experiment_id):
+            if kind == "tag":
+                tags[value[0]] = value[1]
+                if value[1] is not None:
+                    ever.setdefault(value[0], set()).add(value[1])
+            elif kind == "name":
+                names.append(value)
+            else:
+                deleted = value
+        return DesiredExperiment(
+            experiment_id,
+            names[-1],
+            None,
+            deleted,
+            tags={k: v for k, v in tags.items() if v is not None},
+            dropped_tags=tuple(k for k, v in tags.items() if v is None),
+            ever={k: tuple(sorted(v)) for k, v in ever.items()},
+            names_ever=tuple(sorted(set(names))),
+        )
 
     def ever_deleted(self, run_id: str) -> bool:
         """Whether the journals ever deleted the run, though they may have restored it since."""
-        return any(op[3] == "deleted" and op[4] for op in self._ops(run_id))
+        ops = [(op[3], op[4]) for op in self._ops(run_id)]
+        ops += [(kind, value) for _, kind, value in self._experiment_ops(self.plans[run_id].experiment_id)]
+        return ("deleted", True) in ops
 
     def all_points(self, run_id: str) -> list[Point]:
         """Imported points of a run in (incarnation, position) order."""
