@@ -1,12 +1,16 @@
-"""What tests see of a store without the catalog: the ops in its journals."""
+"""What tests see of a store: the ops in its journals, and what another process would see; error codes."""
 
 from __future__ import annotations
 
 import glob
 import os
 
+import pytest
+
+from localtrack.errors import TrackingError
 from localtrack.journal.ops import LogBatch, Op, Record
 from localtrack.journal.reader import JournalReader
+from localtrack.service import Service
 
 
 def ops_in(store_path: str) -> list[Op]:
@@ -26,3 +30,15 @@ def ops_in(store_path: str) -> list[Op]:
 def logged(store_path: str) -> list[LogBatch]:
     """What was logged to runs, in order."""
     return [op for op in ops_in(store_path) if isinstance(op, LogBatch)]
+
+
+def another(service: Service) -> Service:
+    """The same store as another process sees it: nothing is known but what the catalog says."""
+    fresh = Service(service.store, service.settings)
+    fresh.known = type(fresh.known)()
+    return fresh
+
+
+def code(caught: pytest.ExceptionInfo[TrackingError]) -> str:
+    """The error code that was raised."""
+    return caught.value.error_code
