@@ -22,7 +22,7 @@ from localtrack.errors import JournalError
 from localtrack.journal import codec, forks, ops
 from localtrack.journal.current import NO_FILE, TROUBLE, CurrentFile, NoFile
 from localtrack.journal.file import INSERT, JournalFile
-from localtrack.journal.reader import JournalReader, RecordSource
+from localtrack.journal.reader import JournalReader, Points, RecordSource
 from localtrack.journal.trouble import HINT, in_words, tell
 from localtrack.store import Store
 
@@ -278,6 +278,10 @@ class OwnSource:
     def read(self, after: int, limit: int = 10_000) -> Iterator[ops.Record | ops.Damage]:
         """See JournalReader.read."""
         return self._source.read(after, limit)
+
+    def read_bulk(self, after: int, limit: int = 10_000) -> Iterator[ops.Record | ops.Damage | Points]:
+        """See JournalReader.read_bulk."""
+        return self._source.read_bulk(after, limit)
 
     def close(self) -> None:
         """Nothing to close: the connection is the writer's."""
