@@ -1,7 +1,8 @@
 """The planner alone: how fast points become settled when the remote answers at once.
 
-The whole engine runs (windows, intents, batches, encoding, watermarks) with a delivery state in memory and a remote that
-accepts everything; only sockets, files and the catalog are left out. The yardstick is json.dumps of the same points.
+The whole engine runs (windows, intents, batches, encoding, watermarks) with a delivery state in memory and a remote
+that accepts everything; only sockets, files and the catalog are left out. The yardstick is json.dumps of the same
+points.
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ import time
 from typing import Any
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, Point
-from localtrack_sync.effects import Done, Effect, Load, Perform, ReadExperiment, ReadPoints, ReadRun, Reply, Request, Save, Start
+from localtrack_sync.effects import (
+    Done,
+    Effect,
+    Load,
+    Perform,
+    ReadExperiment,
+    ReadPoints,
+    ReadRun,
+    Reply,
+    Request,
+    Save,
+    Start,
+)
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
@@ -21,7 +34,8 @@ KEYS = 20
 
 
 def _points() -> list[Point]:
-    return [Point("j", 4096 + i, f"metric_{i % KEYS}", i / 7.0, 1_700_000_000_000 + i // KEYS, i // KEYS) for i in range(POINTS)]
+    ts = 1_700_000_000_000
+    return [Point("j", 4096 + i, f"metric_{i % KEYS}", i / 7.0, ts + i // KEYS, i // KEYS) for i in range(POINTS)]
 
 
 def _reply(request: Request) -> Reply:

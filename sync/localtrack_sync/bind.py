@@ -1,8 +1,8 @@
 """A local run and its remote counterpart: found by the uid tag, else created. Pure.
 
-runs/create takes no id from us, and a create whose reply was lost may be executed later. So each create carries the local
-run id as a tag; after an unknown outcome the remote is searched for it, at once (presence proves) and again when the settle
-time has passed (only then does absence prove anything), before another create is sent.
+runs/create takes no id from us, and a create whose reply was lost may be executed later. So each create carries the
+local run id as a tag; after an unknown outcome the remote is searched for it, at once (presence proves) and again
+when the settle time has passed (only then does absence prove anything), before another create is sent.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Places on the remote that can be overwritten: what we may conclude from what we see there. Pure.
 
-The rule: a value that localtrack did not write is never overwritten. The difficulty: a write without an answer may still be
+The rule: a value that localtrack did not write is never overwritten. The difficulty: a write without an answer may
+    still be
 executed, and a read may show an older state, both for as long as the settle time. So a cell remembers
 
     base        what the remote held when we last knew for sure (an answered write, or a read that proves it),

@@ -9,11 +9,12 @@ does exactly that, and tells it what came of it:
                 engine.feed(job, perform(effect), now)
             case Start(job, send):       # a request: may run beside others; the answer is fed when it comes
                 start(job, send)
-            case Idle(until):            # nothing to do before `until` (seconds, same clock as `now`) or the next answer
+            case Idle(until):            # nothing to do before `until` (seconds, same clock as `now`) or the next
+            answer
                 wait(until)
 
-Several `Start`s may be open at once (the engine limits how many). Death of the shell at any point loses nothing: what has
-been saved is the truth, and a new engine starts from it.
+Several `Start`s may be open at once (the engine limits how many). Death of the shell at any point loses nothing: what
+has been saved is the truth, and a new engine starts from it.
 """
 
 from __future__ import annotations
@@ -106,7 +107,10 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Read all delivery-state records of one scope ("run", id), ("experiment", id) or ("remote", ""). Answer: tuple[Record, ...]."""
+    """Read all delivery-state records of a scope. Answer: tuple[Record, ...].
+
+    Scopes are ("run", local id), ("experiment", local id) and ("remote", "").
+    """
 
     scope: str
     scope_id: str
@@ -133,11 +137,12 @@ class ReadPoints:
     Attributes:
         after: incarnation -> position; a journal that is not named starts at its beginning.
         upto: incarnation -> last position wanted; a journal that is not named is not read at all.
-        distinct: leave out every point p that has an identical twin q (same key, step, timestamp, value; NaN equals NaN,
-            -0.0 equals 0.0) which is settled (q at or before `after`) or is read earlier (q in the range of this read, and
-            (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is not named in
-            `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice when it is sent
-            twice.
+        distinct: leave out every point p that has an identical twin q (same key, step, timestamp, value; NaN equals
+            NaN,
+            -0.0 equals 0.0) which is settled (q at or before `after`) or is read earlier (q in the range of this
+            read, and (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is
+            not named in `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice
+            when it is sent twice.
     """
 
     run_id: str

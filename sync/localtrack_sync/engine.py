@@ -1,8 +1,8 @@
 """The replay engine: one state machine for one remote, without I/O. Pure.
 
-Jobs are generators (`run_job`, `experiment_job`, `remote_job`); the engine lets them take turns, keeps the number of open
-requests within bounds, waits when the remote is away, and repeats what may be repeated without asking. See `effects` for
-the loop that drives it.
+Jobs are generators (`run_job`, `experiment_job`, `remote_job`); the engine lets them take turns, keeps the number of
+open requests within bounds, waits when the remote is away, and repeats what may be repeated without asking. See
+`effects` for the loop that drives it.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class _Slot:
     key: Key
     job: Generator[Wish, Any, JobResult]
     answer: Any = None
+    begun: bool = False
     active: bool = False
     needed: bool = False
     ask: Ask | None = None
@@ -163,13 +164,14 @@ class Engine:
         for slot in self._slots:
             if slot.done or slot.number in self._open or slot is self._performing:
                 continue
-            self._release(slot)
-            if slot in self._asking:
-                self._asking.remove(slot)
-            slot.ask, slot.until, slot.waits_for = None, None, None
-            slot.answer = Ended(Ending.OWED, reason)
-            if slot not in self._backlog:
-                self._backlog.append(slot)
+            end = Ended(Ending.OWED, reason)
+            if not slot.begun:
+                slot.answer = end
+            elif slot.ask is not None or slot.until is not None or slot.waits_for is not None:
+                slot.ask, slot.until, slot.waits_for = None, None, None
+                self._ready(slot, end)
+            # One that has an answer it has not read yet reads it first: it may say that a write was executed.
+        self._asking.clear()
 
     # --- jobs ---
 
@@ -216,6 +218,7 @@ class Engine:
     def _resume(self, slot: _Slot) -> Step | None:
         """Let a job take its next step; a step of the shell's comes back, None when it was the engine's own."""
         answer, slot.answer = slot.answer, None
+        slot.begun = True
         try:
             wish = slot.job.throw(answer) if isinstance(answer, Ended) else slot.job.send(answer)
         except StopIteration as stop:
@@ -226,7 +229,7 @@ class Engine:
             return None
         return self._grant(slot, wish)
 
-    def _grant(self, slot: _Slot, wish: Wish) -> Step | None:
+    def _grant(self, slot: _Slot, wish: Wish) -> Step | None:  # noqa: C901 - one case for each wish
         if self.results.stopped and isinstance(wish, Ask | Wait | Need | AllRuns | Turn):
             self._ready(slot, Ended(Ending.OWED, self.results.stopped))
             return None

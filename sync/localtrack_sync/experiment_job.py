@@ -1,6 +1,7 @@
 """The job of one experiment: bind it by name, bring its name, tags and life. Pure.
 
-The name is the identity: a remote has one experiment of a name, deleted ones included, so a lost reply needs no settle time
+The name is the identity: a remote has one experiment of a name, deleted ones included, so a lost reply needs no
+    settle time
 here. An experiment that others made is shared: it is filled, but never renamed or deleted.
 """
 
@@ -80,7 +81,7 @@ def experiment_job(desk: Desk, experiment_id: str, *, needed: bool) -> Part[JobR
     try:
         desired: DesiredExperiment | None = yield ReadExperiment(experiment_id)
         if desired is None:
-            raise Ended(Ending.OWED, "this store has no such experiment")
+            raise Ended(Ending.OWED, "this store has no such experiment")  # noqa: TRY301 - one way out for all endings
         p = ExperimentPass(desk, ledger, desired)
         if not needed and not p.owed() and not ledger.parked:
             return result_of(ledger, Ending.DELIVERED, "")

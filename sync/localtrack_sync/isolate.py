@@ -1,8 +1,10 @@
 """Sending records of one kind in batches, so that one bad record never holds up the others. Pure.
 
-A refused batch is taken apart: by the index in the server's message ("metrics[3].name"), else by halves, until the record
-that is meant stands alone; it is listed as rejected with the server's words. A batch whose outcome stays unknown although
-the remote answers otherwise is taken apart the same way; what is left is parked, because nobody has refused it.
+A refused batch is taken apart: by the index in the server's message ("metrics[3].name"), else by halves, until the
+    record
+that is meant stands alone; it is listed as rejected with the server's words. A batch whose outcome stays unknown
+although the remote answers otherwise is taken apart the same way; what is left is parked, because nobody has refused
+it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The delivery state of one run or experiment while its job runs: records by kind, changed only through `Save`. Pure."""
+"""The delivery state of one run or experiment while its job runs: records by kind, changed only by `Save`. Pure."""
 
 from __future__ import annotations
 

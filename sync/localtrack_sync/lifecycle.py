@@ -1,8 +1,9 @@
 """Status, end time and life of a run on the remote. Pure.
 
-They are barriers: a terminal status goes out when everything that is known of the run has been delivered, a deletion after
-that. A run that somebody else deleted on the remote is never revived; one that we deleted is restored for late data, and
-deleted again.
+They are barriers: a terminal status goes out when everything that is known of the run has been delivered, a deletion
+    after
+that. A run that somebody else deleted on the remote is never revived; one that we deleted is restored for late data,
+and deleted again.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def close_run(p: RunPass) -> Part[None]:
 
 
 def shown_life(remote: RemoteRun) -> str:
-    """ "1" for a deleted run."""
+    """Text 1 for a deleted run, 0 for a live one."""
     return "1" if remote.deleted else "0"
 
 

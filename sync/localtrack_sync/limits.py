@@ -1,6 +1,7 @@
 """What a remote accepts, as data. Pure.
 
-Sources: MLflow 3.17.2 `utils/validation.py` and the Databricks REST reference for experiments; where both give a number,
+Sources: MLflow 3.17.2 `utils/validation.py` and the Databricks REST reference for experiments; where both give a
+    number,
 the same one is used for both, because a smaller batch costs little and a refused one costs a round trip.
 """
 
@@ -43,8 +44,9 @@ class Limits:
 
 MLFLOW = Limits()
 
-#: Databricks' pages contradict each other about the length of values (250, 500 bytes, 64 KB): nothing is cut on a guess, what the
-#: remote refuses is listed as rejected. The tags are those that mlflow-export-import leaves out for Databricks.
+#: Databricks' pages contradict each other about the length of values (250, 500 bytes, 64 KB): nothing is cut on a
+#: guess, what the remote refuses is listed as rejected. The tags are those that mlflow-export-import leaves out for
+#: Databricks.
 DATABRICKS = Limits(
     create_tags=20,
     skip_tags=frozenset(

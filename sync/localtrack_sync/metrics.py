@@ -1,9 +1,9 @@
 """Metric points to the remote, each once. Pure.
 
 Points travel in windows: a stretch of the run's journals from the watermarks on. Before the first point of a window is
-sent, an intent with the window's end is saved; when every point is settled, one transaction drops the intent and moves the
-watermarks. A window that is found open at a start is read back before anything of it is sent, and on a remote that does not
-remove duplicates absence is believed only when the settle time has passed.
+sent, an intent with the window's end is saved; when every point is settled, one transaction drops the intent and
+moves the watermarks. A window that is found open at a start is read back before anything of it is sent, and on a
+remote that does not remove duplicates absence is believed only when the settle time has passed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def deliver_metrics(p: RunPass) -> Part[None]:
 
 
 def _mark_suspects(p: RunPass) -> Part[None]:
-    """In a run that this delivery state did not make, everything may be there already: verify up to the present head."""
+    """In a run that this delivery state did not make, everything may be there already: verify up to the head."""
     if p.binding.fresh:
         return
     new = [

@@ -1,7 +1,7 @@
 """Params to the remote: compared first, sent apart, never changed. Pure.
 
-MLflow refuses to change a param. So what differs is recorded, on our side and in a tag on the remote run, and never tried
-again. Sending the same value twice is harmless on every server, so a param needs no settle time.
+MLflow refuses to change a param. So what differs is recorded, on our side and in a tag on the remote run, and never
+tried again. Sending the same value twice is harmless on every server, so a param needs no settle time.
 """
 
 from __future__ import annotations

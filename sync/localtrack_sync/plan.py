@@ -118,7 +118,7 @@ def _special(value: float) -> str:
         return '"Infinity"'
     if value == -INFINITY:
         return '"-Infinity"'
-    assert value != value, f"not a float: {value!r}"
+    assert value != value, f"not a float: {value!r}"  # noqa: PLR0124 - NaN is what differs from itself
     return '"NaN"'
 
 
@@ -130,7 +130,7 @@ def set_fence(batch: Batch) -> None:
     top = points[best]
     for index, point in enumerate(points):
         if point.key == key:
-            if point.value != point.value:  # noqa: PLR0124
+            if point.value != point.value:
                 batch.fence = None
                 return
             if (point.step, point.ts, point.value) > (top.step, top.ts, top.value):

@@ -1,12 +1,14 @@
 """Delivery state: what is known about what one remote has, as values. Pure.
 
-A record belongs to a scope: ("remote", ""), ("experiment", local experiment id) or ("run", local run id). The engine reads
+A record belongs to a scope: ("remote", ""), ("experiment", local experiment id) or ("run", local run id). The engine
+    reads
 the records of a scope with `Load` and changes them with `Save`; the shell stores them, one table per class, without
-knowing what they mean. Field types are str, int, float, bool, None and tuple[str, ...] only, and `scope`, `scope_id` come
-first.
+knowing what they mean. Field types are str, int, float, bool, None and tuple[str, ...] only, and `scope`, `scope_id`
+come first.
 
 Nothing here counts time across processes except `wall_s` fields (seconds since the epoch), and those only ever make the
-engine more careful. When an unknown outcome became unknown is not stored: at a restart every open intent counts from now.
+engine more careful. When an unknown outcome became unknown is not stored: at a restart every open intent counts from
+now.
 """
 
 from __future__ import annotations
@@ -147,7 +149,7 @@ class ParamDelivered:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One place on the remote that can be overwritten: a tag, or "@status", "@deleted", "@name" (no tag has such a name).
+    """One place on the remote that can be overwritten: a tag, "@status", "@deleted" or "@name" (no tag has "@").
 
     Attributes:
         base: what the remote held when we last knew, None for nothing.

@@ -21,7 +21,8 @@ from localtrack_sync.verdict import Verdict
 CONFLICT_PREFIX = "localtrack.conflict."
 RESERVED_TAGS = frozenset({UID_TAG, ATTEMPT_TAG})
 STATUS, DELETED = "@status", "@deleted"
-#: A conflict tag shows this many characters of a value, and is itself at most this long: MLflow's oldest documented limit.
+#: A conflict tag shows this many characters of a value, and is itself at most this long: MLflow's oldest documented
+#: limit.
 SHOWN_CHARS, CONFLICT_TAG_CHARS = 100, 5000
 
 
@@ -81,7 +82,7 @@ class RunPass:
         return max(self.desk.started, self.last_unknown)
 
     def since(self, key: str) -> float:
-        """Since when a write to a cell has been unknown: at the latest since the start, when it was loaded like that."""
+        """Since when a write to a cell has been unknown: since the start, when it was loaded like that."""
         return self.ledger.unknown.get(key, self.desk.started)
 
     def blank(self, key: str) -> Cell:
@@ -129,7 +130,7 @@ class RunPass:
         """Tags that show on the remote what collided; the same bytes whatever the order of arrival."""
         claims = {c.key: sorted({(c.winner, ""), *c.others}) for c in self.desired.param_conflicts}
         tags = {}
-        for (kind, key), conflict in sorted(self.ledger.conflicts.items()):
+        for kind, key in sorted(self.ledger.conflicts):
             if kind == "journals":
                 tags[conflict_key("param", key)] = _text({"param": key, "logged": _short(claims.get(key, ()))})
         for (kind, key), conflict in sorted(self.ledger.conflicts.items()):
@@ -243,8 +244,9 @@ class RunPass:
     def may_write_at(self, key: str, want: str | None) -> float | None:
         """When `want` may be written to a cell, None for now.
 
-        While an unanswered write of another value may still be executed, it would undo ours. In a run that this delivery
-        state did not make, a lost one may have left such a write; then only a key that ever had one value is safe.
+        While an unanswered write of another value may still be executed, it would undo ours. In a run that this
+        delivery state did not make, a lost one may have left such a write; then only a key that ever had one value is
+        safe.
         """
         cell = self.ledger.cells.get(key)
         if cell is None:

@@ -1,7 +1,8 @@
 """When a request may start: backoff, throttling, breaker and patience for one remote. Pure.
 
 Numbers: full jitter for network errors (a crowd of clients spreads out), equal jitter for throttling (full jitter
-collapses to nothing there), after the AWS Architecture Blog "Exponential Backoff and Jitter" and the AWS SDKs' retry behaviour.
+collapses to nothing there), after the AWS Architecture Blog "Exponential Backoff and Jitter" and the AWS SDKs' retry
+behaviour.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a job of the engine may yield besides the shell's effects, and what all jobs share. Pure.
 
-A job is a generator: it yields what it wants and is sent the answer. So the order of its steps reads from top to bottom,
+A job is a generator: it yields what it wants and is sent the answer. So the order of its steps reads from top to
+    bottom,
 and nothing in it can do I/O.
 """
 
@@ -47,7 +48,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Wait until another job is bound to its counterpart on the remote. Answer: Bound, or None when it ended without."""
+    """Wait until another job is bound to its counterpart. Answer: Bound, or None when it ended without."""
 
     kind: str
     id: str
@@ -90,7 +91,9 @@ class Bring:
     id: str
 
 
-Wish: TypeAlias = Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
+Wish: TypeAlias = (
+    Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
+)
 T = TypeVar("T")
 #: A part of a job: yields wishes, is sent answers, returns T.
 Part: TypeAlias = Generator[Wish, Any, T]

@@ -1,6 +1,7 @@
 """Tags to the remote: the last writer by logical time wins, and what others wrote is left alone. Pure.
 
-Round by round: look at the run, decide cell by cell (`cells`), write what may be written, look again after anything but a
+Round by round: look at the run, decide cell by cell (`cells`), write what may be written, look again after anything
+    but a
 plain success. A tag that somebody else changed is pinned: recorded as a conflict, shown by a tag on the remote run, and
 not touched again.
 """
@@ -89,7 +90,8 @@ class Tagger:
         shown = None if shown is None else shown[: p.desk.limits.tag_value]
         sight = see(cell, shown, want, p.ever(key), quiet=quiet)
         if sight is Sight.OUTSIDE and (key.startswith(CONFLICT_PREFIX) or (key == PARENT_TAG and cell is None)):
-            sight = Sight.OURS  # nobody else writes these; a lost delivery state may have known the parent by another id
+            # Nobody else writes these; a lost delivery state may have known the parent by another id.
+            sight = Sight.OURS
         blank = p.blank(key)
         if sight is Sight.SAME:
             known = (
@@ -135,11 +137,11 @@ class Tagger:
             size += more
         if batch:
             yield list(batch), log_tags(run_id, batch)
-        for key, (value, _) in writes.items():
-            if value is None:
+        for key, (want, _) in writes.items():
+            if want is None:
                 yield [key], on_run("delete-tag", run_id, key=key)
             elif key == RUN_NAME_TAG:
-                yield [key], update_run(run_id, run_name=value)
+                yield [key], update_run(run_id, run_name=want)
 
     def _applied(
         self, keys: list[str], writes: dict[str, tuple[str | None, Cell]], before: dict[str, Cell | None]

@@ -1,8 +1,8 @@
 """What an outcome means: one table, decided by error_code and words, never by the status class alone. Pure.
 
 Three things can be true of a request: it was applied, it was not, or nobody knows. The verdicts refine these. The table
-is read from the top; the first row that fits decides. Sources: what MLflow 2.22, 3.17 and 3.18 answer on SQL stores and on
-the file store, and Databricks' error codes.
+is read from the top; the first row that fits decides. Sources: what MLflow 2.22, 3.17 and 3.18 answer on SQL stores
+and on the file store, and Databricks' error codes.
 """
 
 from __future__ import annotations

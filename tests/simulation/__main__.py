@@ -1,4 +1,5 @@
-"""python -m tests.simulation --seeds N [--seed K] [--first F]: run seeds, stop at the first failure and say how to replay it."""
+# ruff: noqa: T201 - a command prints
+"""python -m tests.simulation --seeds N: run seeds, stop at the first failure and say how to replay it."""
 
 from __future__ import annotations
 

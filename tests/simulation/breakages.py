@@ -107,6 +107,7 @@ class WatermarkBeforeReply(Shell):
     """The watermark is moved when the request goes out, not when it is answered."""
 
     def sending(self, job: int, request: Request) -> None:
+        del job
         if b'"metrics"' in (request.body or b""):
             for record in self.simulation.state.all():
                 if isinstance(record, Intent):
@@ -214,7 +215,7 @@ class SavesNotDurable(Shell):
 
 
 class ParamsTaken(Saves):
-    """A param counts as delivered with the value that the remote has, whatever it is: nothing records the difference."""
+    """A param counts as delivered whatever value the remote has: nothing records the difference."""
 
     def perform(self, effect: Effect) -> Any:
         if isinstance(effect, Save):

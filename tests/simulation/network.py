@@ -1,4 +1,4 @@
-"""What lies between the engine and the modelled remote: replies get lost, requests die, come late, or half-way. Virtual time."""
+"""Between the engine and the modelled remote: replies get lost, requests die, come late, or half-way. Virtual time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from tests.simulation.remote import Remote
 
 #: How long before the end of the settle time the last late execution, or late read, may come.
 EPSILON = 1.0
+#: What may happen to a request, the more often the worse it is to recover from.
+TROUBLES = (
+    *("refused", "throttled", "throttled", "unauthorized", "lost", "lost after", "lost after", "zombie", "zombie"),
+    *("half", "half", "half", "html", "html after", "500", "503", "503 after", "twin"),
+)
 
 
 class Network:
@@ -32,8 +37,8 @@ class Network:
         self.count = 0
         self.requests = 0
         self.log: list[str] = []
-        self.after_write: Callable[[Request, float], None] = lambda request, started: None
-        self.after_look: Callable[[Request, float], None] = lambda request, started: None
+        self.after_write: Callable[[Request, float], None] = lambda _request, _at: None
+        self.after_look: Callable[[Request, float], None] = lambda _request, _at: None
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         """Do something at a time."""
@@ -75,24 +80,21 @@ class Network:
         # Late reads may show the old state until a settle time after whoever asked for the change stopped waiting.
         late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
         reply = remote.handle(request, stale=stale, late_until=late_until)
-        if len(self.log) < 5000:
-            body = (request.body or b"").decode()[:300]
-            self.log.append(
-                f"{self.now:9.2f} {request.path.rpartition('mlflow/')[2]} {dict(request.query)} {body} -> {reply.status}"
-                f" {str(reply.body)[:300]}{' STALE' if stale else ''}"
-            )
+        self._note(request, reply, stale=stale)
         if writes:
             self.after_write(request, started)
         elif heard:
             self.after_look(request, -1.0 if stale else self.now)
         return reply
 
+    def _note(self, request: Request, reply: Reply, *, stale: bool) -> None:
+        what = f"{request.path.rpartition('mlflow/')[2]} {dict(request.query)} {(request.body or b'').decode()[:300]}"
+        answer = f"{reply.status} {str(reply.body)[:300]}{' STALE' if stale else ''}"
+        self.log.append(f"{self.now:9.2f} {what} -> {answer}")
+
     def _trouble(self, request: Request, started: float, answer: Callable[[Outcome], None]) -> None:
         rng = self.rng
-        kind = rng.choice(
-            ["refused", "throttled", "throttled", "unauthorized", "lost", "lost after", "lost after", "zombie", "zombie"]
-            + ["half", "half", "half", "html", "html after", "500", "503", "503 after", "twin"]
-        )
+        kind = rng.choice(TROUBLES)
         took = rng.uniform(0.01, 3.0)
         end = started + took
         self.log.append(f"{self.now:9.2f} {request.path.rpartition('mlflow/')[2]}: {kind}")
@@ -112,20 +114,25 @@ class Network:
         if kind in outcomes:
             self.at(end, lambda: answer(outcomes[kind]))
         elif kind in ("lost after", "html after", "503 after"):
-            reply = {"lost after": lost, "html after": html, "503 after": busy}[kind]
-            self.at(started + took / 2, lambda: self._execute(request, started, gave_up=end))
-            self.at(end, lambda: answer(reply))
+            after: dict[str, Outcome] = {"lost after": lost, "html after": html, "503 after": busy}
+            self.at(started + took / 2, lambda: self._unheard(request, started, end))
+            self.at(end, lambda: answer(after[kind]))
         elif kind == "zombie":
             late = end + rng.uniform(0.0, self.settle_s - EPSILON)
-            self.at(late, lambda: self._execute(request, started, gave_up=end))
+            self.at(late, lambda: self._unheard(request, started, end))
             self.at(end, lambda: answer(lost))
         elif kind == "twin":  # a uniqueness error of the database, although nothing was written
-            reply = Reply(400, {"error_code": "BAD_REQUEST", "message": "UNIQUE constraint failed"}, "UNIQUE")
-            writes = request.path.endswith("/log-batch")
-            self.at(end, lambda: answer(reply if writes else lost))
+            unique = Reply(400, {"error_code": "BAD_REQUEST", "message": "UNIQUE constraint failed"}, "UNIQUE")
+            outcome: Outcome = unique if request.path.endswith("/log-batch") else lost
+            self.at(end, lambda: answer(outcome))
         else:
             self.at(started + took / 2, lambda: self._half(request, started, end))
-            self.at(end, lambda: answer(rng.choice([lost, broken])))
+            died: Outcome = rng.choice((lost, broken))
+            self.at(end, lambda: answer(died))
+
+    def _unheard(self, request: Request, started: float, gave_up: float) -> None:
+        """Executed, and nobody will know."""
+        self._execute(request, started, gave_up=gave_up)
 
     def _half(self, request: Request, started: float, end: float) -> None:
         """The server dies in the middle of a batch."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Rejected, RunBinding, Watermark
+from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
 from localtrack_sync.run_pass import CONFLICT_PREFIX, conflict_key
 from localtrack_sync.values import identity
 from tests.simulation.people import People
 from tests.simulation.remote import Remote, RunState
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN, World
+
+R = TypeVar("R", bound=Record)
 
 
 class Oracle:
@@ -51,7 +55,9 @@ class Oracle:
             self.problems.append(f"experiment {experiment_id} deleted={found['deleted']}, desired {desired.deleted}")
         if {k: v for k, v in found["tags"].items() if k != "localtrack.uid"} != desired.tags:
             self.problems.append(f"experiment {experiment_id} has tags {found['tags']}, not {desired.tags}")
-        self.problems += [f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)]
+        self.problems += [
+            f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)
+        ]
 
     def _run(self, run_id: str) -> None:
         desired = self.world.desired_run(run_id)
@@ -67,7 +73,8 @@ class Oracle:
                 self._wrong(run_id, "revived, though somebody else deleted it")
             return
         if run.deleted and self.people.lost_state_at >= 0.0 and self.world.ever_deleted(run_id):
-            # With the delivery state the knowledge is gone that it was we who deleted it: it stays deleted, and is parked.
+            # With the delivery state the knowledge is gone that it was we who deleted it: it stays deleted, and is
+            # parked.
             if not desired.deleted and not self._records(run_id, Parked):
                 self._wrong(run_id, "deleted on the remote, and nothing says so")
             if not desired.deleted:
@@ -94,11 +101,12 @@ class Oracle:
         elif len(run.metrics) != len(expected):
             twice = sorted(str(p) for p in expected if run.metrics.count(p) > 1)
             self._wrong(desired.run_id, f"points stored twice: {twice}")
-        for kind, wrong, found in (("rejected", bad, Rejected), ("parked", cursed - bad, Parked)):
-            keys = {r.key for r in self._records(desired.run_id, found) if r.kind == "metric"}
+        rejected = {r.key for r in self._records(desired.run_id, Rejected) if r.kind == "metric"}
+        parked = {r.key for r in self._records(desired.run_id, Parked) if r.kind == "metric"}
+        for name, wanted, keys in (("rejected", bad, rejected), ("parked", cursed - bad, parked)):
             named = {identity(p) for p in points if f"{p.incarnation}:{p.pos}" in keys}
-            if named != wrong:
-                self._wrong(desired.run_id, f"{kind} points {named}, not {wrong}")
+            if named != wanted:
+                self._wrong(desired.run_id, f"{name} points {named}, not {wanted}")
 
     def _params(self, desired: DesiredRun, run: RunState) -> None:
         conflicts = {(r.kind, r.key): r for r in self._records(desired.run_id, Conflict)}
@@ -133,7 +141,11 @@ class Oracle:
             edit = self.people.edits.get((run.run_id, key))
             if POISON_SIGN in key:
                 created = self.remote.flavour != "file"  # a create does not validate its tags on SQL
-                if not (created and held == want) and not self._rejected(desired.run_id, "tag", key) and want is not None:
+                if (
+                    not (created and held == want)
+                    and not self._rejected(desired.run_id, "tag", key)
+                    and want is not None
+                ):
                     self._wrong(desired.run_id, f"tag {key} should be rejected")
             elif edit is not None:
                 if held != edit.value:
@@ -167,12 +179,12 @@ class Oracle:
         for record in self._records(desired.run_id, Parked):
             if not (record.kind == "metric" and "666.0" in record.value):
                 self._wrong(desired.run_id, f"parked: {record}")
-        for record in self._records(desired.run_id, Rejected):
-            if POISON_SIGN not in record.value + record.key:
-                self._wrong(desired.run_id, f"rejected, though it is fine: {record}")
+        for refused in self._records(desired.run_id, Rejected):
+            if POISON_SIGN not in refused.value + refused.key:
+                self._wrong(desired.run_id, f"rejected, though it is fine: {refused}")
 
     def _rejected(self, run_id: str, kind: str, key: str) -> bool:
-        return any(r.kind == kind and r.key == key for r in self._records(run_id, Rejected))
+        return any((r.kind, r.key) == (kind, key) for r in self._records(run_id, Rejected))
 
-    def _records(self, run_id: str, kind: type) -> list:
+    def _records(self, run_id: str, kind: type[R]) -> list[R]:
         return [r for r in self.state.all() if isinstance(r, kind) and r.scope_id == run_id]

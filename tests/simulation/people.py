@@ -1,4 +1,4 @@
-"""Other people at the remote: they set and remove tags, and delete runs. Also keeps watch that nobody overwrites them."""
+"""Other people at the remote: they set and remove tags, and delete runs. Watches that nobody overwrites them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class People:
     def __init__(self, rng: random.Random, remote: Remote, settle_s: float) -> None:
         self.rng = rng
         self.remote = remote
-        self.knows: Callable[[str, str], bool] = lambda uid, key: True
-        self.deleted_here: Callable[[str], bool] = lambda uid: False
+        self.knows: Callable[[str, str], bool] = lambda _uid, _key: True
+        self.deleted_here: Callable[[str], bool] = lambda _uid: False
         self.settle_s = settle_s
         self.edits: dict[tuple[str, str], Edit] = {}
         self.deleted: set[str] = set()
@@ -80,7 +80,7 @@ class People:
         return f"make {key} of {run.run_id} {value}"
 
     def on_look(self, request: Request, now: float) -> None:
-        """localtrack looked at a run, and was shown its state as of `now` (-1: an older one)."""
+        """We looked at a run, and was shown its state as of `now` (-1: an older one)."""
         query = dict(request.query)
         if request.path.endswith("runs/get"):
             self.looked[query["run_id"]] = now

@@ -100,11 +100,15 @@ class Remote:
                 return Reply(404, None, "<html>not found")
             return Reply(200, {"store_type": "SqlStore" if self.flavour == "sql" else "FileStore"})
         verb = path.removeprefix("/api/2.0/mlflow/").replace("/", "_").replace("-", "_")
-        given = dict(request.query) if request.method == "GET" else json.loads(request.body or b"{}", parse_constant=_bad)
+        given = (
+            dict(request.query) if request.method == "GET" else json.loads(request.body or b"{}", parse_constant=_bad)
+        )
         try:
             if verb in ("runs_get", "runs_search", "metrics_get_history"):
                 return Reply(200, getattr(self, verb)(given, stale))
-            return Reply(200, getattr(self, verb)(given, late_until) if verb.startswith("runs") else getattr(self, verb)(given))
+            return Reply(
+                200, getattr(self, verb)(given, late_until) if verb.startswith("runs") else getattr(self, verb)(given)
+            )
         except Refusal as refusal:
             return refusal.reply
 
@@ -128,7 +132,12 @@ class Remote:
         tags = [{"key": k, "value": v} for k, v in found["tags"].items()]
         stage = "deleted" if found["deleted"] else "active"
         return {
-            "experiment": {"experiment_id": experiment_id, "name": found["name"], "tags": tags, "lifecycle_stage": stage}
+            "experiment": {
+                "experiment_id": experiment_id,
+                "name": found["name"],
+                "tags": tags,
+                "lifecycle_stage": stage,
+            }
         }
 
     def experiments_get(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +216,9 @@ class Remote:
         if self.flavour == "file" and any(POISON_SIGN in key for key in tags):
             raise Refusal(400, "INVALID_PARAMETER_VALUE", "Invalid tag name")
         self.remember(run_id, late_until)
-        run = RunState(run_id, given["experiment_id"], given.get("run_name", ""), given.get("user_id", ""), given["start_time"])
+        run = RunState(
+            run_id, given["experiment_id"], given.get("run_name", ""), given.get("user_id", ""), given["start_time"]
+        )
         run.born, run.born_with = self.now, frozenset(tags)
         run.tags = {**tags, "mlflow.runName": tags.get("mlflow.runName", run.name)}
         self.runs[run_id] = run
@@ -248,7 +259,11 @@ class Remote:
         found = []
         for run_id in sorted(self.runs):
             run = self.seen(run_id, stale=stale)
-            if run is not None and run.experiment_id in given["experiment_ids"] and run.tags.get("localtrack.uid") == uid:
+            if (
+                run is not None
+                and run.experiment_id in given["experiment_ids"]
+                and run.tags.get("localtrack.uid") == uid
+            ):
                 found.append(self._info(run)["run"])
         return {"runs": found} if found else {}
 

@@ -1,4 +1,4 @@
-"""One seed: a world, a remote, a network and people; passes of the real engine with kills; then peace, and the oracle."""
+"""One seed: a world, a remote, a network, people; passes of the real engine with kills; then peace, and the oracle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from localtrack_sync.effects import (
     Start,
 )
 from localtrack_sync.engine import Engine
-from localtrack_sync.jobs import Ending, Job, ReplaySettings
+from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.records import Cell
 from tests.simulation.network import Network
@@ -55,7 +55,7 @@ class Outline:
 
 
 class Shell:
-    """Performs the engine's steps; the seam at which a broken protocol is built for the tests of the simulator itself."""
+    """Performs the engine's steps; the seam at which a broken protocol is built, to test the simulator itself."""
 
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
@@ -116,8 +116,8 @@ class Simulation:
         for name in self.world.experiments:
             renamed = any(kind == "name" for _, kind, _ in self.world.experiment_ops[name])
             if rng.random() < 0.5 and not (renamed and self.lose_share):
-                # (Not this too: an experiment of others that is renamed here, and then the delivery state is lost: nobody
-                # can know that it was this one. docs/replay.md names the limit.)
+                # (Not this too: an experiment of others that is renamed here, and then the delivery state is lost:
+                # nobody can know that it was this one. docs/replay.md names the limit.)
                 self.remote.experiments_create({"name": name})
 
     def run(self) -> Outline:
@@ -167,7 +167,7 @@ class Simulation:
                 continue
             return
 
-    def _pass(self) -> list:
+    def _pass(self) -> list[JobResult]:
         """One replay, from the making of an engine to its end."""
         self.generation += 1
         generation = self.generation

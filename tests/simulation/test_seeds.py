@@ -35,7 +35,7 @@ BREAKAGES = [
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_the_remote_ends_as_the_journals_say(share: int) -> None:
-    """Through faults, kills, late executions, late reads and other people's edits, the remote ends as the oracle says."""
+    """Through faults, kills, late executions, late reads and people's edits, the remote ends as the oracle says."""
     for seed in range(share * SEEDS, (share + 1) * SEEDS):
         outline = simulate(seed)
         assert not outline.problems, f"{outline.problems}\nreplay it: python -m tests.simulation --seed {seed}"

@@ -1,7 +1,7 @@
 """The training side of the simulation: journals with ops, and a catalog that knows a prefix of each.
 
-A small model of its own, so that a mistake in the product's merge cannot hide one in replay: tags, status, name and life by
-last writer, params by the owner's first claim, points by (incarnation, position).
+A small model of its own, so that a mistake in the product's merge cannot hide one in replay: tags, status, name and
+life by last writer, params by the owner's first claim, points by (incarnation, position).
 """
 
 from __future__ import annotations
@@ -64,44 +64,56 @@ class World:
         journal.ops.append((self._stamp(), kind, run_id, payload))
 
     def _write(self) -> None:
-        rng = self.rng
-        for _ in range(rng.choice([1, 1, 2, 3])):
-            journal = rng.choice(self.journals)
-            run_id = f"{rng.randrange(16**8):08x}"
-            plan = RunPlan(run_id, rng.choice(self.experiments), journal.incarnation, f"name-{run_id[:4]}", self._ms())
-            tags = {f"t{i}": self._value("v") for i in range(rng.randrange(3))}
-            if self.plans and rng.random() < 0.4:
-                tags["mlflow.parentRunId"] = rng.choice(list(self.plans))
-            self.plans[run_id] = plan
-            self._add(journal, "create", run_id, tags)
-        for _ in range(rng.randrange(0, 26)):
-            run_id = rng.choice(list(self.plans))
-            owner = next(j for j in self.journals if j.incarnation == self.plans[run_id].owner)
-            journal = owner if rng.random() < 0.6 else rng.choice(self.journals)
+        for _ in range(self.rng.choice([1, 1, 2, 3])):
+            self._begin_run()
+        for _ in range(self.rng.randrange(0, 26)):
+            run_id = self.rng.choice(list(self.plans))
+            journal = self._owner(run_id) if self.rng.random() < 0.6 else self.rng.choice(self.journals)
             self._log(journal, run_id)
-        for run_id, plan in self.plans.items():
-            owner = next(j for j in self.journals if j.incarnation == plan.owner)
-            if rng.random() < 0.8:
-                self._add(owner, "status", run_id, (rng.choice(["FINISHED", "FAILED", "KILLED"]), self._ms()))
-            if rng.random() < 0.15:
-                self._log(rng.choice(self.journals), run_id)
-            if rng.random() < 0.1:
-                self._add(owner, "status", run_id, ("RUNNING", None))
-            if rng.random() < 0.15:
-                self._add(owner, "deleted", run_id, True)
-                if rng.random() < 0.5:
-                    self._log(rng.choice(self.journals), run_id)
-                if rng.random() < 0.4:
-                    self._add(owner, "deleted", run_id, False)
+        for run_id in self.plans:
+            self._end_run(run_id)
         for experiment in self.experiments:
-            for _ in range(rng.choice([0, 0, 0, 1, 2])):
-                kind = rng.choice(["tag", "tag", "name", "deleted"])
-                value = {
-                    "tag": ("et", None if rng.random() < 0.2 else self._value("e")),
-                    "name": f"{experiment}-{rng.randrange(3)}",
-                    "deleted": rng.random() < 0.7,
-                }[kind]
-                self.experiment_ops[experiment].append((self._stamp(), kind, value))
+            self._change(experiment)
+
+    def _owner(self, run_id: str) -> Journal:
+        return next(j for j in self.journals if j.incarnation == self.plans[run_id].owner)
+
+    def _begin_run(self) -> None:
+        rng = self.rng
+        journal = rng.choice(self.journals)
+        run_id = f"{rng.randrange(16**8):08x}"
+        plan = RunPlan(run_id, rng.choice(self.experiments), journal.incarnation, f"name-{run_id[:4]}", self._ms())
+        tags = {f"t{i}": self._value("v") for i in range(rng.randrange(3))}
+        if self.plans and rng.random() < 0.4:
+            tags["mlflow.parentRunId"] = rng.choice(list(self.plans))
+        self.plans[run_id] = plan
+        self._add(journal, "create", run_id, tags)
+
+    def _end_run(self, run_id: str) -> None:
+        rng, owner = self.rng, self._owner(run_id)
+        if rng.random() < 0.8:
+            self._add(owner, "status", run_id, (rng.choice(["FINISHED", "FAILED", "KILLED"]), self._ms()))
+        if rng.random() < 0.15:
+            self._log(rng.choice(self.journals), run_id)
+        if rng.random() < 0.1:
+            self._add(owner, "status", run_id, ("RUNNING", None))
+        if rng.random() < 0.15:
+            self._add(owner, "deleted", run_id, payload=True)
+            if rng.random() < 0.5:
+                self._log(rng.choice(self.journals), run_id)
+            if rng.random() < 0.4:
+                self._add(owner, "deleted", run_id, payload=False)
+
+    def _change(self, experiment: str) -> None:
+        rng = self.rng
+        for _ in range(rng.choice([0, 0, 0, 1, 2])):
+            kind = rng.choice(["tag", "tag", "name", "deleted"])
+            value = {
+                "tag": ("et", None if rng.random() < 0.2 else self._value("e")),
+                "name": f"{experiment}-{rng.randrange(3)}",
+                "deleted": rng.random() < 0.7,
+            }[kind]
+            self.experiment_ops[experiment].append((self._stamp(), kind, value))
 
     def _ms(self) -> int:
         self.times += self.rng.randrange(1, 30)
@@ -114,7 +126,7 @@ class World:
         rng = self.rng
         kind = rng.choice(["metrics", "metrics", "metrics", "param", "param", "tag", "tag", "tag", "drop", "name"])
         if kind == "metrics":
-            self._add(journal, kind, run_id, self._points(journal, run_id))
+            self._add(journal, kind, run_id, self._points(run_id))
         elif kind == "param":
             sign = POISON_SIGN if rng.random() < 0.03 else ""
             self._add(journal, kind, run_id, (f"p{rng.randrange(4)}{sign}", self._value("x")))
@@ -126,7 +138,7 @@ class World:
         else:
             self._add(journal, "name", run_id, f"name-{rng.randrange(5)}")
 
-    def _points(self, journal: Journal, run_id: str) -> list[tuple[str, float, int, int]]:
+    def _points(self, run_id: str) -> list[tuple[str, float, int, int]]:
         rng = self.rng
         points = []
         for _ in range(rng.choice([1, 1, 2, 5, 9])):
@@ -185,7 +197,7 @@ class World:
         self._cache[run_id] = (state, run)
         return run
 
-    def _merge(self, run_id: str) -> DesiredRun | None:
+    def _merge(self, run_id: str) -> DesiredRun | None:  # noqa: C901, PLR0912 - one branch for each kind of op
         plan, ops = self.plans.get(run_id), self._ops(run_id)
         if plan is None or not any(op[3] == "create" for op in ops):
             return None
