@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from localtrack.catalog import database, desired_queries, files, forking, history, listings, points, queries
@@ -20,7 +21,7 @@ from localtrack.catalog.upkeep import Upkeep, is_damage, is_unwritable
 from localtrack.entities import Experiment, Metric, PagedList, Run
 from localtrack.journal.mounts import on_network
 from localtrack.journal.ops import COUNTER_BITS
-from localtrack.journal.reader import JournalReader
+from localtrack.journal.writer import open_source as open_journal
 from localtrack.store import Store
 
 #: Stamps further ahead of our clock than this are not followed (localtrack.journal.writer holds the same number).
@@ -64,7 +65,7 @@ class Catalog:
     """
 
     def __init__(
-        self, store: Store, *, read_only: bool = False, open_source: Callable[[str], Source] = JournalReader
+        self, store: Store, *, read_only: bool = False, open_source: Callable[[str], Source] = open_journal
     ) -> None:
         self.store = store
         self.read_only = read_only
@@ -158,6 +159,11 @@ class Catalog:
             if self._memory is not None:
                 self._memory.close()
                 self._memory = None
+
+    def __del__(self) -> None:
+        # Users of the API have nothing to close, and Python 3.13 warns of connections that are left to the collector.
+        with suppress(Exception):
+            self.close()
 
     def before_fork(self) -> None:
         """See `forking.Forkable`: this object's part is the catalog in memory."""
