@@ -43,7 +43,7 @@ def open_run(p: RunPass) -> Part[None]:
         yield from _open_deleted(p, cell, refused=refused)
     elif cell is None:
         yield from p.ledger.save(replace(p.blank(DELETED), base="0"))
-    elif cell.base == "1" and is_quiet(cell, p.desk.wall_s, p.desk.settle_s):
+    elif cell.base == "1" and p.quiet(cell):
         # Restored by somebody, or along with its experiment; what it should be is seen to in the end.
         yield from p.ledger.save(after_write(cell, "0", still_unsettled=False))
     yield from p.unpark_whole()
@@ -57,8 +57,9 @@ def _open_deleted(p: RunPass, cell: Cell | None, *, refused: bool) -> Part[None]
         mine = True  # a lost delivery state of ours may have done it
         yield from p.ledger.save(replace(p.blank(DELETED), base="1"))
     else:
-        late = "=1" in cell.poss and not refused and not is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
+        late = "=1" in cell.poss and not refused and not p.quiet(cell)
         mine = "=1" in (spelled(cell.base), cell.unsettled) or late
+        mine = mine or (p.desired.deleted and not p.binding.fresh)  # a lost delivery state may have, unseen by our look
     if not mine:
         yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
     if p.data_owed() or p.status_owed():
@@ -129,13 +130,14 @@ def _register(p: RunPass, key: str, want: str, request: Request, shown: Callable
 
 def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None) -> Part[None]:
     ledger = p.ledger
+    original = ledger.cells.get(key)  # with what is unsettled in it: that must not be lost when nothing is written
     still = cell is not None and p.keep_unknown(cell, key)
     pending = before_write(p.blank(key), cell, cell.base if cell is not None else None, want, quiet=False)
     yield from ledger.save(pending)
     try:
         judged: Judged = yield Ask(request, repeat=True)
     except Ended:
-        yield from _undo(p, cell, pending)
+        yield from _undo(p, original, pending)
         raise
     match judged.verdict:
         case Verdict.OK:
@@ -145,7 +147,7 @@ def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None)
         case Verdict.UNKNOWN | Verdict.MAYBE:
             ledger.unknown[key] = p.desk.now
         case verdict:
-            yield from _undo(p, cell, pending)
+            yield from _undo(p, original, pending)
             if verdict is Verdict.GONE:
                 raise Gone(judged.words)
             if verdict is Verdict.INACTIVE:

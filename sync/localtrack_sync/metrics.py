@@ -65,10 +65,8 @@ def _window(p: RunPass) -> Part[None]:
     if not points:
         yield from _close(p, end, points)
         return
-    verify = intent is not None or any(
-        point.incarnation in ledger.watermarks and point.pos <= ledger.watermarks[point.incarnation].verify_upto
-        for point in points
-    )
+    # While any stretch may be there already, every point may: its twin may lie in that stretch.
+    verify = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
     if intent is None:
         covers = tuple(f"{inc}={pos}" for inc, pos in sorted(end.items()))
         yield from ledger.save(Intent("run", p.desired.run_id, "metrics", covers))
@@ -199,8 +197,9 @@ class PointCourier:
         wanted: dict[Identity, Point] = {}
         for point in points:
             wanted.setdefault(identity(point), point)
+        begun = self.p.desk.now  # what was executed while we read need not be in what we read
         absent = yield from self._absent(set(wanted))
-        if absent and not self.p.desk.dedupes and self.p.desk.now < since + self.p.desk.settle_s:
+        if absent and not self.p.desk.dedupes and begun < since + self.p.desk.settle_s:
             yield from settled(self.p.desk, since)
             absent = yield from self._absent(absent)
         self.p.desk.progress.metrics += len(points) - len(absent)

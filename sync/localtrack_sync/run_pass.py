@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from localtrack.catalog.desired import DesiredRun
-from localtrack_sync.cells import is_settled, spelled
+from localtrack_sync.cells import is_quiet, is_settled, spelled
 from localtrack_sync.jobs import Ending
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.records import Cell, Parked, RunBinding, Watermark
@@ -37,6 +37,7 @@ class RunPass:
         put_off: records that got parked in this pass: (kind, key).
         closed: the run is deleted on the remote, by us, and nothing of it is owed.
         inactive: how often the remote called the run inactive in this pass.
+        looked_wall_s: when the last look began: what settled later may not be in it.
         last_unknown: when the outcome of a batch of metrics last became unknown in this pass.
     """
 
@@ -49,6 +50,7 @@ class RunPass:
     put_off: set[tuple[str, str]] = field(default_factory=set)
     closed: bool = False
     inactive: int = 0
+    looked_wall_s: float = 0.0
     last_unknown: float = -INFINITY
 
     @property
@@ -70,6 +72,7 @@ class RunPass:
             Gone: it is not there.
             Ended: these credentials may not see it, or the answer makes no sense.
         """
+        self.looked_wall_s = self.desk.wall_s
         judged = yield from read(get("runs/get", run_id=self.remote_id), "run", "info", "run_id")
         if judged.verdict is Verdict.GONE:
             raise Gone(judged.words)
@@ -84,6 +87,10 @@ class RunPass:
     def since(self, key: str) -> float:
         """Since when a write to a cell has been unknown: since the start, when it was loaded like that."""
         return self.ledger.unknown.get(key, self.desk.started)
+
+    def quiet(self, cell: Cell) -> bool:
+        """Whether all writes of ours to a cell had settled when the last look began, so that it showed the present."""
+        return is_quiet(cell, self.looked_wall_s, self.desk.settle_s)
 
     def blank(self, key: str) -> Cell:
         """A cell that nothing is known of."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from localtrack_sync.cells import Sight, after_write, before_write, is_quiet, see
+from localtrack_sync.cells import Sight, after_write, before_write, see
 from localtrack_sync.effects import Request
 from localtrack_sync.isolate import INDEX
 from localtrack_sync.jobs import Ending
@@ -83,7 +83,7 @@ class Tagger:
         if until is not None:
             plan.blocked_until = until if plan.blocked_until is None else min(until, plan.blocked_until)
             return
-        quiet = cell is not None and is_quiet(cell, p.desk.wall_s, p.desk.settle_s)
+        quiet = cell is not None and p.quiet(cell)
         if cell is not None:
             cell = p.settled_cell(cell)
         shown = remote.tags.get(key)

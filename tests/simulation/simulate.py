@@ -217,7 +217,9 @@ class Simulation:
         self.network.send(request, answer)
 
     def _knows(self, run_id: str, key: str) -> bool:
-        return any(isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key) for r in self.state.all())
+        """Whether the delivery state has ever seen anything but nothing in a tag."""
+        cells = (r for r in self.state.all() if isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key))
+        return any(cell.base is not None for cell in cells)
 
     def _deleted_here(self, run_id: str) -> bool:
         run = self.world.desired_run(run_id)
