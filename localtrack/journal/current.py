@@ -10,7 +10,8 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 
@@ -26,6 +27,10 @@ from localtrack.store import Store
 IDLE_SECONDS = 60.0
 #: Seconds that the end waits for the background thread to finish its round.
 _STOP_SECONDS = 5.0
+#: While nothing can be written, a new file is tried at least this often, seconds.
+_MOST_WAIT_SECONDS = 60.0
+#: Seconds until the background thread tries for the first time.
+_SOON = 0.01
 #: What a broken machine raises; anything else is a mistake in what was logged and goes to the caller.
 TROUBLE = (sqlite3.Error, OSError)
 
@@ -63,7 +68,7 @@ class CurrentFile:
         locking: `auto`, `normal` or `exclusive`.
         clock: nanoseconds since the epoch.
         random: bytes for the incarnation.
-        retry_seconds: while nothing can be written, a new file is tried this often.
+        retry_seconds: while nothing can be written, a new file is tried after this time; then less and less often.
 
     Attributes:
         lock: guards everything; reentrant.
@@ -98,6 +103,7 @@ class CurrentFile:
         self._gate = threading.Lock()
         self._gate_held = False
         self._opening = False
+        self._wait = 0.0
         self._retired: list[tuple[JournalFile, End]] = []
         self._keeper: Keeper | None = None
 
@@ -116,8 +122,7 @@ class CurrentFile:
 
         Args:
             insist: try to make a file although the last try failed; otherwise that is left to the background thread,
-            so that
-                a logging call on a broken machine costs nothing.
+                and a logging call on a broken machine costs nothing.
         """
         if isinstance(self.file, JournalFile):
             return self.file
@@ -131,8 +136,11 @@ class CurrentFile:
             return None
         finally:
             self._opening = False
-        # What a signal handler logged while we made the file; its place is behind what it may have logged since.
-        self._write_kept(file)
+        try:
+            self._write_kept(file)  # what a signal handler logged while we made the file
+        except TROUBLE as error:
+            self.fail(file, error)
+            return None
         return file
 
     def keep(self, op: ops.Op) -> None:
@@ -170,13 +178,13 @@ class CurrentFile:
         return file
 
     def _rescue(self, new: JournalFile) -> None:
-        """Move the records of a removed file, which we can still read, into the new one."""
+        """Move the records of removed files, which we can still read, into the new one."""
         for old, end in tuple(self._retired):
             if end is End.UNLINKED:
-                for record in RecordSource(old.rows, old.identity.incarnation).read(0, 1 << 62):
-                    if isinstance(record, ops.Record):
-                        new.write(record.op, partial(_at_least, record.stamp))
-                self._retired.remove((old, end))
+                for record in _records(old):
+                    new.write(record.op, partial(_at_least, record.stamp))
+                with self.lock:
+                    self._retired = [entry for entry in self._retired if entry[0] is not old]
                 old.close()
 
     def _write_kept(self, file: JournalFile) -> None:
@@ -201,10 +209,10 @@ class CurrentFile:
             self._no_file()
             self._retired.append((file, end))
         self.broken = True
-        self.error = error
+        self.error = error if self.quiet else None
         self.kept.reason = self.kept.reason or f"{type(error).__name__}: {error}"
         if keeper := self._running_keeper():
-            keeper.ring()
+            keeper.ring(hurry=True)
         if not self.quiet and not self._warned:
             self._warned = True
             tell(
@@ -262,23 +270,29 @@ class CurrentFile:
             self._close_retired()
             file = self.file
             if not isinstance(file, JournalFile):
-                if self.broken:
-                    self._try_again()
-                return self._retry_seconds if self.broken else None
+                return self._recover(rung=rung)
             try:
                 return self._look_after(file, rung=rung)
             except TROUBLE as error:
                 with self.lock:
                     self.fail(file, error)
-                return self._retry_seconds
+                return _SOON
+
+    def _recover(self, *, rung: bool) -> float | None:
+        """Try to make a file again: at once after the first failure, then after retry_seconds, then less often."""
+        if self.broken and not (rung and self._wait):
+            self._try_again()
+            self._wait = min(max(self._retry_seconds, 2 * self._wait), max(_MOST_WAIT_SECONDS, self._retry_seconds))
+        return self._wait if self.broken else None
 
     def _look_after(self, file: JournalFile, *, rung: bool) -> float | None:
         if not self.fence(file):
-            return self._retry_seconds
+            return _SOON
         with self.lock:
             self.look()
             if self.file is not file:
-                return self._retry_seconds
+                return _SOON
+            self._wait = 0.0
             if not rung:
                 file.checkpoint("TRUNCATE")
                 return None
@@ -289,14 +303,17 @@ class CurrentFile:
         return IDLE_SECONDS
 
     def _close_retired(self) -> None:
-        for old, end in tuple(self._retired):
-            if end is not End.UNLINKED:
-                self._retired.remove((old, end))
-                old.let_go_after_fsync_error() if end is End.FSYNC else old.close()
+        # Who holds the lock may be in the middle of a statement of such a file; after we held it, nobody is.
+        with self.lock:
+            closing = [entry for entry in self._retired if entry[1] is not End.UNLINKED]
+            self._retired = [entry for entry in self._retired if entry[1] is End.UNLINKED]
+        for old, end in closing:
+            old.let_go_after_fsync_error() if end is End.FSYNC else old.close()
 
     def _try_again(self) -> None:
         try:
             file = self._make()
+            self._rescue(file)  # perhaps long, so not under the lock
             with self.lock:
                 if self.file is NO_FILE:
                     self._adopt(file)
@@ -317,9 +334,10 @@ class CurrentFile:
                 new.close()
                 connect.remove(new.path)
                 return
-            old.write(ops.Seal(), self.stamp_after)
             self._no_file()
             self.file = new
+            with suppress(*TROUBLE):
+                old.write(ops.Seal(), self.stamp_after)
         _seal(old)
         tell(
             f"a reader has held {old.path} for so long that its log passed {ROTATE_BYTES >> 20} MiB; "
@@ -358,10 +376,9 @@ class CurrentFile:
         counts = self.kept.left()
         for old, end in tuple(self._retired):
             if end is End.UNLINKED:
-                for record in RecordSource(old.rows, old.identity.incarnation).read(0, 1 << 62):
-                    if isinstance(record, ops.Record):
-                        for kind, count in count_kinds(record.op).items():
-                            counts[kind] = counts.get(kind, 0) + count
+                for record in _records(old):
+                    for kind, count in count_kinds(record.op).items():
+                        counts[kind] = counts.get(kind, 0) + count
         return counts
 
     def before_fork(self, timeout: float) -> None:
@@ -388,6 +405,12 @@ class CurrentFile:
                 leaked += file.abandon()
         self.start_empty()
         return leaked
+
+
+def _records(file: JournalFile) -> Iterator[ops.Record]:
+    for item in RecordSource(file.rows, file.identity.incarnation).read(0, 1 << 62):
+        if isinstance(item, ops.Record):
+            yield item
 
 
 def _at_least(stamp: int, last: int) -> int:

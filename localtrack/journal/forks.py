@@ -10,9 +10,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Protocol
+
+from localtrack.journal.trouble import tell
 
 #: Seconds that a fork waits for a background thread that is inside SQLite. Longer: something hangs, fork anyway.
 _GATE_SECONDS = 5.0
@@ -36,7 +39,9 @@ class Forkable(Protocol):
 
 #: id -> journal; a dict because copying its values is one step, whatever other threads do.
 _journals: dict[int, weakref.ref[Forkable]] = {}
-_held: list[Forkable] = []
+#: One fork at a time; reentrant: a signal handler may fork in the middle of a fork.
+_one_fork = threading.RLock()
+_held: list[list[Forkable]] = []
 #: Where objects that must never be finalised go without ctypes: finalised only when the child's interpreter ends.
 _leaked: list[object] = []
 _leak: Callable[[object], object] | None = None
@@ -66,29 +71,35 @@ def _before() -> None:
     global _leak
     # In the parent: a child of a process with threads should not import.
     _leak = _leak or _find_leak()
+    _one_fork.acquire()
     # Nobody may be inside SQLite when the process is copied: its mutexes would stay locked in the child for ever.
-    _held[:] = _alive()
-    for journal in _held:
+    journals = _alive()
+    for journal in journals:
         journal.before_fork(_GATE_SECONDS)
+    _held.append(journals)
 
 
 def _after_in_parent() -> None:
-    for journal in _held:
+    for journal in _held.pop():
         journal.after_fork_in_parent()
-    _held.clear()
+    _one_fork.release()
 
 
 def _after_in_child() -> None:
+    global _one_fork
     assert _leak is not None
-    for journal in _held:
+    for journal in _held.pop():
         for thing in journal.abandon():
             _leak(thing)
-    _held.clear()
+    _one_fork = threading.RLock()
 
 
 def _at_exit() -> None:
     for journal in _alive():
-        journal.close()
+        try:
+            journal.close()
+        except Exception as error:  # noqa: BLE001, PERF203 - the other journals are closed whatever happens to this one
+            tell(f"a journal could not be closed: {type(error).__name__}: {error}")
 
 
 def close_when_worker_ends(close: Callable[[], object]) -> None:

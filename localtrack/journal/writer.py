@@ -42,7 +42,8 @@ class Journal:
         locking: `auto`, `normal` or `exclusive` (docs/journal-format.md §6).
         clock: nanoseconds since the epoch.
         random: bytes for the incarnation.
-        retry_seconds: while nothing can be written, a new journal is tried this often.
+        retry_seconds: while nothing can be written, a new journal is tried at once, after this time, and then less and
+            less often, down to once a minute.
     """
 
     def __init__(
