@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from localtrack.catalog import database, desired_queries, files, forking, history, listings, points, queries
@@ -16,6 +15,7 @@ from localtrack.catalog.desired import DesiredExperiment, DesiredRun, Point
 from localtrack.catalog.entries import JournalEntry, RunEntry, Totals
 from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer
+from localtrack.catalog.lock import LateError
 from localtrack.catalog.source import Source
 from localtrack.catalog.upkeep import Upkeep, is_damage, is_unwritable
 from localtrack.entities import Experiment, Metric, PagedList, Run
@@ -80,8 +80,33 @@ class Catalog:
 
     # --- bringing it up to date -------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Import what is new in all journals. Costs one directory listing when nothing is."""
+    @property
+    def built(self) -> bool:
+        """Whether there is something to read without a refresh."""
+        return self._settled.file is not None or self._is_in_memory()
+
+    def refresh_within(self, seconds: float) -> bool:
+        """As `refresh`, but stop soon after `seconds`: for who would rather read an older state than wait.
+
+        Returns:
+            Whether everything is imported.
+        """
+        try:
+            self.refresh(time.monotonic() + seconds)
+        except LateError:
+            self._look_up()
+            return False
+        return True
+
+    def refresh(self, until: float | None = None) -> None:
+        """Import what is new in all journals. Costs one directory listing when nothing is.
+
+        Args:
+            until: reading of time.monotonic() after which to stop (see refresh_within); None never does.
+
+        Raises:
+            LateError: `until` has passed.
+        """
         if self._is_in_memory():
             self._refresh_memory()
             return
@@ -93,7 +118,7 @@ class Catalog:
             return
         try:
             if not self._look_up().covers(seen):
-                self._upkeep.bring(seen, settled.finished)
+                self._upkeep.bring(seen, settled.finished, until)
                 self._look_up()
         except (OSError, sqlite3.Error) as error:
             if not is_unwritable(error):
@@ -162,8 +187,10 @@ class Catalog:
 
     def __del__(self) -> None:
         # Users of the API have nothing to close, and Python 3.13 warns of connections that are left to the collector.
-        with suppress(Exception):
+        try:  # noqa: SIM105 - suppress() may be gone
             self.close()
+        except Exception:  # noqa: BLE001, S110 - at the end of the process half of what it needs is gone already
+            pass
 
     def before_fork(self) -> None:
         """See `forking.Forkable`: this object's part is the catalog in memory."""

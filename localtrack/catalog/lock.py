@@ -18,6 +18,10 @@ _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.02
 
 
+class LateError(Exception):
+    """The time that the caller could spend is over. Nothing is wrong, and what was done so far is kept."""
+
+
 class WriteLock:
     """Lock file beside the catalog, held while importing and checkpointing.
 
@@ -31,26 +35,30 @@ class WriteLock:
         self._descriptor: int | None = None
 
     @contextmanager
-    def held(self, progress: Callable[[], object], patience_s: float = PATIENCE_S) -> Iterator[bool]:
+    def held(
+        self, progress: Callable[[], object], patience_s: float = PATIENCE_S, until: float | None = None
+    ) -> Iterator[bool]:
         """Hold the lock; yields whether somebody else held it first.
 
         Args:
             progress: a value that changes while the holder gets on; waiting goes on as long as it does.
             patience_s: seconds without progress after which to give up.
+            until: reading of time.monotonic() after which not to wait any longer, whatever the progress.
 
         Raises:
+            LateError: `until` has passed.
             StoreError: the holder makes no progress.
             OSError: the lock file cannot be made or opened.
         """
         waited = not self._threads.acquire(blocking=False)
         if waited:
-            self._wait(lambda pause: self._threads.acquire(timeout=pause), progress, patience_s)
+            self._wait(lambda pause: self._threads.acquire(timeout=pause), progress, patience_s, until)
         try:
             self._descriptor = descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 if not _try_flock(descriptor):
                     waited = True
-                    self._wait(lambda pause: _flock_within(descriptor, pause), progress, patience_s)
+                    self._wait(lambda pause: _flock_within(descriptor, pause), progress, patience_s, until)
                 yield waited
             finally:
                 self._descriptor = None
@@ -60,11 +68,19 @@ class WriteLock:
         finally:
             self._threads.release()
 
-    def _wait(self, attempt: Callable[[float], bool], progress: Callable[[], object], patience_s: float) -> None:
+    def _wait(
+        self,
+        attempt: Callable[[float], bool],
+        progress: Callable[[], object],
+        patience_s: float,
+        until: float | None,
+    ) -> None:
         seen, since = progress(), time.monotonic()
         pause = _FIRST_PAUSE_S
         while not attempt(pause):
             pause = min(pause * 2, _LONGEST_PAUSE_S)
+            if until is not None and time.monotonic() > until:
+                raise LateError
             now = progress()
             if now != seen:
                 seen, since = now, time.monotonic()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from localtrack.catalog import database, files, forking
 from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer
-from localtrack.catalog.lock import WriteLock
+from localtrack.catalog.lock import LateError, WriteLock
 from localtrack.catalog.source import Source
 from localtrack.store import Store
 
@@ -40,28 +41,30 @@ class Upkeep:
         self._importer: Importer | None = None
         forking.register(self)
 
-    def bring(self, seen: Mapping[str, Signature], skip: frozenset[str]) -> None:
+    def bring(self, seen: Mapping[str, Signature], skip: frozenset[str], until: float | None = None) -> None:
         """Import what is new in the journal files `seen`.
 
         Args:
             seen: signatures taken before this call.
             skip: names that need not be looked at, when it is necessary to look again.
+            until: reading of time.monotonic() after which to stop at the next commit (one for each 100,000 points).
 
         Raises:
+            LateError: `until` has passed; what was committed before stays.
             TooNewError, StoreError: the catalog is not ours to write, or its lock is held by something that hangs.
             OSError, sqlite3.Error: the catalog cannot be written.
         """
-        with self._lock.held(self._progress) as waited, self._using:
+        with self._lock.held(self._progress, until=until) as waited, self._using:
             if waited:  # what another process imported meanwhile need not be read again
                 seen = files.scan(self._journals, skip)
             try:
-                self._current().bring(seen, self._checkpoint)
+                self._current().bring(seen, lambda: self._committed(until))
             except sqlite3.DatabaseError as error:
                 self._close()
                 if not is_damage(error):
                     raise
                 database.set_aside(self._path)
-                self._current().bring(files.scan(self._journals), self._checkpoint)
+                self._current().bring(files.scan(self._journals), lambda: self._committed(until))
             self._checkpoint()
 
     def heal(self) -> None:
@@ -88,6 +91,11 @@ class Upkeep:
         connection, self._connection, self._importer, self._file = self._connection, None, None, None
         if connection is not None:
             connection.close()
+
+    def _committed(self, until: float | None) -> None:
+        self._checkpoint()
+        if until is not None and time.monotonic() > until:
+            raise LateError
 
     def _checkpoint(self) -> None:
         """Move the -wal into the file, as far as readers allow without waiting for them."""

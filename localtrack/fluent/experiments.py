@@ -36,7 +36,7 @@ def set_experiment(
     _no_traces(trace_location)
     service = current_service()
     if experiment_id is not None:
-        experiment = service.get_experiment(experiment_id)
+        experiment = service.find_experiment(experiment_id)
     else:
         experiment = service.get_or_create_experiment(experiment_name)  # type: ignore[arg-type] # not None: see above
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -78,7 +78,7 @@ def experiment_id_for_calls(service: Service) -> str:
         return found
     if experiment_id:
         try:
-            return service.existing_experiment(experiment_id)
+            return service.find_experiment(experiment_id).experiment_id
         except TrackingError as error:
             raise TrackingError(
                 f"MLFLOW_EXPERIMENT_ID={shown(experiment_id)} does not exist in store {service.store.path}"

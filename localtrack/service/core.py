@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds that a check before a write may spend on importing what other processes wrote.
+CHECK_SECONDS = 1.0
+#: Seconds for which further checks do not try again, so that the start of a run waits once.
+BEHIND_SECONDS = 10.0
+
 
 def now_ms() -> int:
     """Wall clock, milliseconds since the epoch."""
@@ -64,6 +69,7 @@ class Core:
         self._random = random
         self._long = cut_long if settings.truncate_long_values else rules.refuse_long
         self._catalog: Catalog | None = None
+        self._behind_until = 0.0
 
     @property
     def journal(self) -> Journal:
@@ -80,36 +86,54 @@ class Core:
         return self._catalog
 
     def _read(self, question: Callable[[Catalog], T]) -> T:
-        """The catalog's answer.
+        """The catalog's answer, with everything that any process had written before.
 
         Raises:
             StoreError: the catalog cannot be read.
         """
         try:
-            answer = question(self.catalog)
-            # What is written after this read must win over what it saw, also when another machine's clock is ahead.
-            self.journal.observe(self.catalog.max_stamp(refresh=False))
-            return answer
+            self.catalog.refresh()
+            return self._answer(question)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"The catalog of store {self.store.path} cannot be read: {error}") from error
 
+    def _answer(self, question: Callable[[Catalog], T]) -> T:
+        answer = question(self.catalog)
+        # What is written after this read must win over what it saw, also when another machine's clock is ahead.
+        self.journal.observe(self.catalog.max_stamp(refresh=False))
+        return answer
+
     def _ask(self, question: Callable[[Catalog], T], otherwise: T) -> T:
         """The catalog's answer, or `otherwise` when it cannot be read: a check before a write must not stop training.
+
+        Nor may it hold training up: when other processes have written so much that importing it takes longer than
+        CHECK_SECONDS, what is imported by then must do, and what is not found in it is `otherwise`.
 
         Raises:
             StoreError: the catalog cannot be read, and `strict` is set.
         """
         try:
-            return self._read(question)
+            whole = self._catch_up()
+            answer = self._answer(question) if self.catalog.built else None
+            return otherwise if answer is None and not whole else answer  # type: ignore[return-value] # whole: T
         except TrackingError:
             raise
         except Exception as error:
             # Not only what disks do: a damaged catalog may fail in any way, and the training is not about that.
+            why = f"The catalog of store {self.store.path} cannot be read: {error}"
             if self.settings.strict:
-                raise
-            why = error.message if isinstance(error, StoreError) else f"The catalog failed: {error!r}"
+                raise StoreError(why) from error
             attention.warn_once(f"catalog {self.store.path}", f"{why}. Logging goes on without it.")
             return otherwise
+
+    def _catch_up(self) -> bool:
+        """Bring the catalog up to date in CHECK_SECONDS at most; whether it is. Who is behind stays so for a while."""
+        if time.monotonic() < self._behind_until:
+            return False
+        whole = self.catalog.refresh_within(CHECK_SECONDS)
+        if not whole:
+            self._behind_until = time.monotonic() + BEHIND_SECONDS
+        return whole
 
     def _run(self, run_id: object) -> KnownRun:
         """The run, from memory if this process knows it, else from the catalog.
@@ -123,7 +147,7 @@ class Core:
         wanted = rules.run_id(run_id)
         # With an unreadable catalog the caller's word is taken: training goes on, and the merge has the last word.
         unread: Run | None = KnownRun(wanted, "", "", "unknown", 0, "").run()
-        found = self._ask(lambda catalog: catalog.run(wanted), unread)
+        found = self._ask(lambda catalog: catalog.run(wanted, refresh=False), unread)
         if found is None:
             raise missing_run(wanted)
         return self.known.runs.setdefault(wanted, KnownRun.found(found))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from localtrack import rules
 from localtrack.entities import Experiment, LifecycleStage, PagedList, ViewType
@@ -10,6 +11,9 @@ from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import ExperimentCreate, ExperimentLifecycle, ExperimentRename, ExperimentTagSet
 from localtrack.service.core import Core, pages
 from localtrack.service.known import KnownExperiment
+
+if TYPE_CHECKING:
+    from localtrack.catalog.catalog import Catalog
 
 DEFAULT_ID, DEFAULT_NAME = "0", "Default"
 _ID_DIGITS = 18
@@ -55,7 +59,7 @@ class Experiments(Core):
         name = rules.experiment_name(name)
         location = rules.artifact_location(artifact_location)
         checked = tuple(rules.experiment_tag(key, value) for key, value in rules.items("tags", tags))
-        _must_be_free(name, self._by_name(name))
+        _must_be_free(name, self._look_by_name(name))
         experiment_id = self._free_id(name)
         self.journal.append(ExperimentCreate(experiment_id, name, location, checked))
         self.known.experiments[experiment_id] = KnownExperiment(experiment_id, name)
@@ -64,93 +68,96 @@ class Experiments(Core):
     def get_or_create_experiment(self, name: str) -> Experiment:
         """The experiment with that name; made if there is none. Safe against processes that do the same at once.
 
+        As all checks before a write it goes on when the catalog cannot be read, or takes long to be brought up to date.
+
         Raises:
             TrackingError: INVALID_PARAMETER_VALUE.
         """
-        for attempt in (self.get_experiment_by_name, self._created, self.get_experiment_by_name):
-            try:
-                return attempt(name)
-            except TrackingError as error:  # noqa: PERF203 - three attempts
-                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"):
-                    raise
-        # The catalog came and went between the attempts. To create it again changes nothing where it exists.
+        name = rules.experiment_name(name)
+        found = self._look_by_name(name)
+        if found is not None:
+            return found
+        try:
+            return self.find_experiment(self.create_experiment(name))
+        except TrackingError as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = self._look_by_name(name)
+        if found is not None:
+            return found
+        # The catalog came and went between the questions. To create it again changes nothing where it exists.
         known = KnownExperiment(experiment_id_of(name), name)
         self.journal.append(ExperimentCreate(known.experiment_id, name))
         return self._from_memory(self.known.experiments.setdefault(known.experiment_id, known))
 
-    def _created(self, name: str) -> Experiment:
-        return self.get_experiment(self.create_experiment(name))
-
     def _free_id(self, name: str) -> str:
         for salt in range(_SALTS):
             experiment_id = experiment_id_of(name, salt)
-            found = self._find(experiment_id)
+            found = self._look(experiment_id)
             if found is None:
                 return experiment_id
             if found.name == name:  # another process was faster since we asked by name
                 _must_be_free(name, found)
         raise AssertionError(f"{_SALTS} experiments were created as {name!r} and renamed")
 
-    def _find(self, experiment_id: str, unread: KnownExperiment | None = None) -> KnownExperiment | None:
+    def _look(self, experiment_id: str, unread: KnownExperiment | None = None) -> Experiment | None:
         """The experiment as it is now; when the catalog cannot be read, what this process knows, else `unread`."""
         known = self.known.experiments.get(experiment_id)
         if known is None and experiment_id == DEFAULT_ID:
             known = KnownExperiment(DEFAULT_ID, DEFAULT_NAME)
-        found = self._ask(lambda catalog: _summary(catalog.experiment(experiment_id)), known or unread) or known
-        if found is not None:
-            self.known.experiments[experiment_id] = found
-        return found
+        instead = known or unread
+        memory = None if instead is None else self._from_memory(instead)
+        found = self._ask(lambda catalog: catalog.experiment(experiment_id, refresh=False), memory)
+        if found is None and known is not None:  # made here, and not in a journal yet
+            found = memory
+        return self._remembered(found)
 
-    def _by_name(self, name: str) -> KnownExperiment | None:
-        known = next((e for e in list(self.known.experiments.values()) if e.name == name), None)
+    def _look_by_name(self, name: str) -> Experiment | None:
+        known = self._known_by_name(name)
+        memory = None if known is None else self._from_memory(known)
+        return self._remembered(self._ask(lambda catalog: catalog.experiment_by_name(name, refresh=False), memory))
+
+    def _known_by_name(self, name: str) -> KnownExperiment | None:
+        known = next((one for one in list(self.known.experiments.values()) if one.name == name), None)
         if known is None and name == DEFAULT_NAME and DEFAULT_ID not in self.known.experiments:
             known = KnownExperiment(DEFAULT_ID, DEFAULT_NAME)
-        return self._ask(lambda catalog: _summary(catalog.experiment_by_name(name)), known)
+        return known
 
-    def _existing(self, experiment_id: object) -> KnownExperiment:
-        wanted = rules.experiment_id(experiment_id)
-        # With an unreadable catalog the caller's word is taken: training goes on, and the merge has the last word.
-        found = self._find(wanted, unread=KnownExperiment(wanted, ""))
-        if found is None:
-            raise missing_experiment(wanted)
-        return found
+    def find_experiment(self, experiment_id: str) -> Experiment:
+        """The experiment, deleted ones too, for who is about to write to it.
 
-    def _active_experiment(self, experiment_id: object) -> KnownExperiment:
-        experiment = self._existing(experiment_id)
-        if experiment.deleted:
-            raise TrackingError(
-                f"The experiment {experiment.experiment_id} must be in the 'active' state. Current state is deleted."
-            )
-        return experiment
-
-    def existing_experiment(self, experiment_id: str) -> str:
-        """The id of an experiment that exists, active or deleted.
+        With a catalog that cannot be read the caller's word is taken: training goes on, the merge has the last word.
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST.
         """
-        return self._existing(experiment_id).experiment_id
+        wanted = rules.experiment_id(experiment_id)
+        found = self._look(wanted, unread=KnownExperiment(wanted, ""))
+        if found is None:
+            raise missing_experiment(wanted)
+        return found
+
+    def _active_experiment(self, experiment_id: str) -> str:
+        """The id of an experiment that may be written to."""
+        experiment = self.find_experiment(experiment_id)
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            raise TrackingError(
+                f"The experiment {experiment.experiment_id} must be in the 'active' state. Current state is deleted."
+            )
+        return experiment.experiment_id
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """The experiment, deleted ones too.
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST.
-            StoreError: the catalog cannot be read and this process did not make the experiment.
+            StoreError: the catalog cannot be read and this process does not know the experiment.
         """
         wanted = rules.experiment_id(experiment_id)
         known = self.known.experiments.get(wanted)
-        try:
-            found = self._read(lambda catalog: catalog.experiment(wanted))
-        except StoreError:
-            if known is None:
-                raise
-            found = None
-        if found is None and known is not None:
-            return self._from_memory(known)
+        found = self._read_or_known(lambda catalog: catalog.experiment(wanted, refresh=False), known)
         if found is None:
             raise missing_experiment(wanted)
-        self._remember(found)
         return found
 
     def get_experiment_by_name(self, name: str) -> Experiment:
@@ -158,29 +165,47 @@ class Experiments(Core):
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST.
+            StoreError: the catalog cannot be read and this process does not know the experiment.
         """
         name = rules.experiment_name(name)
-        found = self._by_name(name)
+        found = self._read_or_known(
+            lambda catalog: catalog.experiment_by_name(name, refresh=False), self._known_by_name(name)
+        )
         if found is None:
             raise TrackingError(f"Could not find experiment with name '{name}'", "RESOURCE_DOES_NOT_EXIST")
-        return self.get_experiment(self.known.experiments.setdefault(found.experiment_id, found).experiment_id)
+        return found
+
+    def _read_or_known(
+        self, question: Callable[[Catalog], Experiment | None], known: KnownExperiment | None
+    ) -> Experiment | None:
+        try:
+            found = self._read(question)
+        except StoreError:
+            if known is None:
+                raise
+            found = None
+        if found is None and known is not None:
+            return self._from_memory(known)
+        return self._remembered(found)
 
     def _from_memory(self, known: KnownExperiment) -> Experiment:
         stage = LifecycleStage.DELETED if known.deleted else LifecycleStage.ACTIVE
         location = f"{self.store.artifacts}/{known.experiment_id}"
         return Experiment(known.experiment_id, known.name, location, stage)
 
-    def _remember(self, experiment: Experiment) -> None:
-        summary = _summary(experiment)
-        assert summary is not None, "an experiment has a summary"
-        self.known.experiments[experiment.experiment_id] = summary
+    def _remembered(self, experiment: Experiment | None) -> Experiment | None:
+        if experiment is not None:
+            deleted = experiment.lifecycle_stage == LifecycleStage.DELETED
+            known = KnownExperiment(experiment.experiment_id, experiment.name, deleted)
+            self.known.experiments[experiment.experiment_id] = known
+        return experiment
 
     def list_experiments(
         self, view_type: int = ViewType.ACTIVE_ONLY, max_results: int = 1000, page_token: str | None = None
     ) -> PagedList[Experiment]:
         """A page of experiments, newest first."""
         view, length = rules.view_type(view_type), rules.max_results(max_results)
-        return self._read(lambda catalog: catalog.experiments(view, length, page_token or None))
+        return self._read(lambda catalog: catalog.experiments(view, length, page_token or None, refresh=False))
 
     def list_experiments_iter(self, view_type: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
         """All experiments, newest first, read page by page."""
@@ -220,10 +245,10 @@ class Experiments(Core):
                 when it is deleted.
         """
         new_name = rules.experiment_name(new_name)
-        experiment = self._existing(experiment_id)
-        if experiment.deleted:
+        experiment = self.find_experiment(experiment_id)
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
             raise TrackingError("Cannot rename a non-active experiment.", "INVALID_STATE")
-        holder = self._by_name(new_name)
+        holder = self._look_by_name(new_name)
         if holder is not None and holder.experiment_id != experiment.experiment_id:
             _must_be_free(new_name, holder)
         self.journal.append(ExperimentRename(experiment.experiment_id, new_name))
@@ -232,8 +257,7 @@ class Experiments(Core):
     def set_experiment_tag(self, experiment_id: str, key: str, value: object) -> None:
         """Set a tag of an active experiment; the value is stringified, at most 20,000 characters."""
         key, text = rules.experiment_tag(key, value)
-        experiment = self._active_experiment(experiment_id)
-        self.journal.append(ExperimentTagSet(experiment.experiment_id, key, text))
+        self.journal.append(ExperimentTagSet(self._active_experiment(experiment_id), key, text))
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Delete a tag of an active experiment.
@@ -242,8 +266,8 @@ class Experiments(Core):
             TrackingError: RESOURCE_DOES_NOT_EXIST, also when the experiment has no such tag.
         """
         key = rules.key("experiment tag", key)
-        experiment_id = self._active_experiment(experiment_id).experiment_id
-        found = self._ask(lambda catalog: catalog.experiment(experiment_id), None)
+        experiment_id = self._active_experiment(experiment_id)
+        found = self._ask(lambda catalog: catalog.experiment(experiment_id, refresh=False), None)
         if found is not None and key not in found.tags:
             message = f"No tag with name: {key} in experiment with id {experiment_id}"
             raise TrackingError(message, "RESOURCE_DOES_NOT_EXIST")
@@ -265,22 +289,15 @@ class Experiments(Core):
         """
         self._set_deleted(experiment_id, deleted=False)
 
-    def _set_deleted(self, experiment_id: object, *, deleted: bool) -> None:
-        experiment = self._existing(experiment_id)
-        if experiment.deleted == deleted:
+    def _set_deleted(self, experiment_id: str, *, deleted: bool) -> None:
+        experiment = self.find_experiment(experiment_id)
+        if (experiment.lifecycle_stage == LifecycleStage.DELETED) == deleted:
             raise missing_experiment(experiment.experiment_id)
         self.journal.append(ExperimentLifecycle(experiment.experiment_id, deleted))
         self.known.mark_experiment(experiment.experiment_id, deleted=deleted)
 
 
-def _must_be_free(name: str, holder: KnownExperiment | None) -> None:
+def _must_be_free(name: str, holder: Experiment | None) -> None:
     if holder is not None:
-        deleted = " in deleted state" if holder.deleted else ""
+        deleted = " in deleted state" if holder.lifecycle_stage == LifecycleStage.DELETED else ""
         raise TrackingError(f"Experiment(name={name}) already exists{deleted}", "RESOURCE_ALREADY_EXISTS")
-
-
-def _summary(experiment: Experiment | None) -> KnownExperiment | None:
-    if experiment is None:
-        return None
-    deleted = experiment.lifecycle_stage == LifecycleStage.DELETED
-    return KnownExperiment(experiment.experiment_id, experiment.name, deleted)

@@ -101,7 +101,7 @@ class Log(Runs):
         key = rules.key("tag", key)
         run = self._active_run(run_id)
         if key not in run.tags:
-            found = self._ask(lambda catalog: catalog.run(run.run_id), None)
+            found = self._ask(lambda catalog: catalog.run(run.run_id, refresh=False), None)
             if found is None or key not in found.data.tags:
                 raise TrackingError(f"No tag with name: {key} in run with id {run.run_id}", "RESOURCE_DOES_NOT_EXIST")
         self.journal.append_batch(run.run_id, (), (), (), (key,))

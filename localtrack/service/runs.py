@@ -55,11 +55,11 @@ class Runs(Experiments):
         self.known.runs[run_id] = known
         return known.run()
 
-    def _experiment_for_run(self, experiment_id: object) -> str:
+    def _experiment_for_run(self, experiment_id: str) -> str:
         """The id of an active experiment; one that this process knows is not looked up again."""
         known = self.known.experiments.get(experiment_id) if type(experiment_id) is str else None
         if known is None or known.deleted:
-            known = self._active_experiment(experiment_id)
+            return self._active_experiment(experiment_id)
         return known.experiment_id
 
     def _run_name(self, given: object, tags: Mapping[str, str]) -> str:
@@ -84,7 +84,7 @@ class Runs(Experiments):
         wanted = rules.run_id(run_id)
         known = self.known.runs.get(wanted)
         try:
-            found = self._read(lambda catalog: catalog.run(wanted))
+            found = self._read(lambda catalog: catalog.run(wanted, refresh=False))
             why = "it is not in the catalog"
         except StoreError as error:
             if known is None:
@@ -179,7 +179,9 @@ class Runs(Experiments):
         ids = _experiment_ids(experiment_ids)
         if not ids:
             return PagedList([])
-        return self._read(lambda catalog: catalog.runs(ids, view, length, page_token or None, ascending=ascending))
+        return self._read(
+            lambda catalog: catalog.runs(ids, view, length, page_token or None, ascending=ascending, refresh=False)
+        )
 
     def search_runs_iter(
         self,
@@ -202,7 +204,9 @@ class Runs(Experiments):
         name = rules.key("metric", metric_key)
         length = None if max_results is None else rules.max_results(max_results)
         run = self._run(run_id)
-        return self._read(lambda catalog: catalog.metric_history(run.run_id, name, length, page_token or None))
+        return self._read(
+            lambda catalog: catalog.metric_history(run.run_id, name, length, page_token or None, refresh=False)
+        )
 
     get_history = list_metric_history
 

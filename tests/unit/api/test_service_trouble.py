@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from localtrack.catalog.lock import WriteLock
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import ExperimentCreate, RunCreate, RunUpdate
 from localtrack.service import Service, service_for
-from localtrack.service.known import ENDED_REMEMBERED
+from localtrack.service.known import ENDED_REMEMBERED, KnownRun
 from localtrack.settings import load
 from localtrack.store import Store
-from tests.unit.api.journals import ops_in
+from tests.unit.api.journals import another, ops_in
 
 
 def break_disk(store: Path) -> None:
@@ -70,8 +72,9 @@ def test_ended_runs_are_not_remembered_for_ever(service: Service) -> None:
     """A process that makes many runs keeps the last thousand ended ones in memory, and can still log to the others."""
     first = service.create_run("0").info.run_id
     service.update_run(first, "FINISHED", 1)
-    for _ in range(ENDED_REMEMBERED):
-        service.update_run(service.create_run("0").info.run_id, "FINISHED", 1)
+    for i in range(ENDED_REMEMBERED):
+        service.known.runs[f"{i}"] = KnownRun(f"{i}", "0", "", "", 1, "", status="FINISHED")
+        service.known.ended(f"{i}")
     assert first not in service.known.runs
     assert len(service.known.runs) == ENDED_REMEMBERED
     service.log_metric(first, "m", 1.0)
@@ -110,3 +113,17 @@ def test_each_call_is_one_record(service: Service) -> None:
         "LogBatch",
         RunUpdate.__name__,
     ]
+
+
+def test_a_backlog_does_not_hold_up_the_start(service: Service) -> None:
+    """While another process imports for long, a run starts at once; its experiment is taken at the caller's word."""
+    service.create_run("0")
+    service.journal.flush(sync=True)
+    fresh = another(service)
+    with WriteLock(f"{service.store.path}/catalog.lock").held(lambda: None):
+        began = time.monotonic()
+        experiment = fresh.get_or_create_experiment("busy")
+        run_id = fresh.create_run(experiment.experiment_id).info.run_id
+        assert time.monotonic() - began < 20  # CHECK_SECONDS once; the patience with that lock is 30 s
+    fresh.log_metric(run_id, "m", 1.0)
+    assert another(service).get_run(run_id).info.experiment_id == experiment.experiment_id
