@@ -35,12 +35,12 @@ def spelled(value: str | None) -> str:
 
 def is_settled(cell: Cell | None, want: str | None) -> bool:
     """Whether the cell holds what we want, and nothing can change that any more but others."""
-    return cell is not None and cell.base == want and cell.unsettled in ("", spelled(want))
+    return cell is not None and cell.sure and cell.base == want and cell.unsettled in ("", spelled(want))
 
 
 def is_quiet(cell: Cell, wall_s: float, settle_s: float) -> bool:
     """Whether all writes of ours have settled, so that a read shows the present state."""
-    return not cell.unsettled and wall_s >= cell.wrote_wall_s + settle_s
+    return cell.sure and not cell.unsettled and wall_s >= cell.wrote_wall_s + settle_s
 
 
 def see(cell: Cell | None, shown: str | None, want: str | None, ever: Iterable[str], *, quiet: bool) -> Sight:
@@ -93,5 +93,10 @@ def after_write(cell: Cell, want: str | None, *, still_unsettled: bool) -> Cell:
     """
     poss = {*cell.poss, spelled(cell.base)} - {spelled(want)} if cell.base != want else set(cell.poss)
     return replace(
-        cell, base=want, poss=tuple(sorted(poss)), unsettled=spelled(want) if still_unsettled else "", pinned=False
+        cell,
+        base=want,
+        poss=tuple(sorted(poss)),
+        unsettled=spelled(want) if still_unsettled else "",
+        sure=True,
+        pinned=False,
     )

@@ -155,6 +155,7 @@ class Cell:
         base: what the remote held when we last knew, None for nothing.
         poss: older contents of ours ("=value", or "-" for nothing) that a late read may still show.
         unsettled: "=value" or "-": a write that was sent and not answered; it may still be executed. "" for none.
+        sure: whether `base` is still certain: no write was given up on whose outcome never became known.
         pinned: somebody else wrote here; hands off.
         wrote_wall_s: when we last wrote.
     """
@@ -168,6 +169,7 @@ class Cell:
     base: str | None
     poss: tuple[str, ...] = ()
     unsettled: str = ""
+    sure: bool = True
     pinned: bool = False
     wrote_wall_s: float = 0.0
 

@@ -246,7 +246,7 @@ class RunPass:
         """The cell as it is once the time of its unsettled write has passed: that value may be there, or not."""
         if not cell.unsettled or self.keep_unknown(cell, cell.key):
             return cell
-        return replace(cell, unsettled="", poss=tuple(sorted({*cell.poss, cell.unsettled})))
+        return replace(cell, unsettled="", sure=False, poss=tuple(sorted({*cell.poss, cell.unsettled})))
 
     def may_write_at(self, key: str, want: str | None) -> float | None:
         """When `want` may be written to a cell, None for now.
