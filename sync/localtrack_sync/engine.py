@@ -365,8 +365,8 @@ class Engine:
         self._note(judged, now)
         if judged.verdict is Verdict.MISROUTED and not ask.optional:
             slot.ask = None
-            self._ready(slot, judged)
             self.stop(f"this does not look like an MLflow server: {judged.words}")
+            self._ready(slot, Ended(Ending.OWED, self.results.stopped))
             return
         again = TRANSIENT if ask.safe else NOT_EXECUTED if ask.repeat else frozenset()
         if judged.verdict in again:

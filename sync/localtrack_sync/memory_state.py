@@ -12,19 +12,22 @@ class MemoryState:
     """Records by identity. `save` is one transaction: what a kill leaves behind is either all of it or nothing."""
 
     def __init__(self) -> None:
-        self._records: dict[tuple[Any, ...], Record] = {}
+        self._scopes: dict[tuple[str, str], dict[tuple[Any, ...], Record]] = {}
 
     def save(self, save: Save) -> None:
         """Perform a `Save`."""
         for record in save.drops:
-            self._records.pop(key_of(record), None)
+            self._of(record.scope, record.scope_id).pop(key_of(record), None)
         for record in save.puts:
-            self._records[key_of(record)] = record
+            self._of(record.scope, record.scope_id)[key_of(record)] = record
 
     def load(self, load: Load) -> tuple[Record, ...]:
         """Answer a `Load`."""
-        return tuple(r for r in self._records.values() if (r.scope, r.scope_id) == (load.scope, load.scope_id))
+        return tuple(self._of(load.scope, load.scope_id).values())
 
     def all(self) -> tuple[Record, ...]:
         """Every record."""
-        return tuple(self._records.values())
+        return tuple(record for records in self._scopes.values() for record in records.values())
+
+    def _of(self, scope: str, scope_id: str) -> dict[tuple[Any, ...], Record]:
+        return self._scopes.setdefault((scope, scope_id), {})
