@@ -21,9 +21,10 @@ def ops_in(store_path: str) -> list[Op]:
     """
     found: list[Op] = []
     for path in sorted(glob.glob(os.path.join(store_path, "journals", "*.db"))):
-        for record in JournalReader(path).read(0, 1_000_000):
-            assert isinstance(record, Record), f"damaged: {record}"
-            found.append(record.op)
+        with JournalReader(path) as reader:
+            for record in reader.read(0, 1_000_000):
+                assert isinstance(record, Record), f"damaged: {record}"
+                found.append(record.op)
     return found
 
 
