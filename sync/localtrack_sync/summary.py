@@ -65,7 +65,7 @@ def told(
     store: Store, choice: Choice, ended: Sequence[Ended], journals: Sequence[JournalEntry], *, as_json: bool
 ) -> int:
     """Say what came of it. Returns the exit code."""
-    damaged = [journal for journal in journals if journal.damage or (journal.error and journal.file)]
+    damaged = [journal for journal in journals if in_trouble(journal)]
     code = exit_code(choice, ended, damaged)
     if as_json:
         screen.document(
@@ -82,10 +82,18 @@ def told(
     for left in choice.left:
         _say_left(left)
     for journal in damaged:
-        screen.prose(f"Journal {journal.file} has damage that cannot be delivered: localtrack status shows it.", "")
+        screen.prose(f"Journal {journal.file or journal.incarnation}: not all of it can be read, and delivered.", "")
+        screen.prose("-> localtrack status", "  ")
     if not ended and not choice.left:
         click.echo("Nothing to deliver: no run has been logged yet.")
     return code
+
+
+def in_trouble(journal: JournalEntry) -> bool:
+    """Whether a journal holds, or may hold, records that cannot be read."""
+    # A file that its process left empty, and one that is gone but was read, hold nothing that is missing.
+    unreadable = journal.error and journal.file and "is empty" not in journal.error
+    return bool(journal.damage or unreadable)
 
 
 def exit_code(choice: Choice, ended: Sequence[Ended], damaged: Sequence[JournalEntry]) -> int:

@@ -63,6 +63,7 @@ CREATE TABLE cell (
   base TEXT,
   poss TEXT NOT NULL,
   unsettled TEXT NOT NULL,
+  sure INTEGER NOT NULL,
   pinned INTEGER NOT NULL,
   wrote_wall_s REAL NOT NULL,
   PRIMARY KEY (scope, scope_id, key)

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 import localtrack
+from localtrack.catalog.entries import JournalEntry
 from localtrack.cli.entry import run as localtrack_command
+from localtrack.journal.ops import Damage
 from localtrack.store import Store
 from localtrack_sync.accounts import accounts_of
+from localtrack_sync.choice import Choice
+from localtrack_sync.summary import exit_code, in_trouble
 from tests.acceptance.worlds import World, world
 from tests.servers.faults import Answer
 from tests.servers.mlflow_server import free_port
@@ -190,6 +194,21 @@ def test_a_busy_remote_does_not_keep_another_waiting(
     assert said.code == 1
     assert "process 1 on h" in said.err
     assert other in said.out
+
+
+def test_what_cannot_be_read_is_not_called_delivered() -> None:
+    """Damage and unreadable journals end a replay with 4; a journal that its process left empty does not."""
+    trouble = [
+        JournalEntry("a.db", "j", damage=(Damage(3, 4, "checksum"),)),
+        JournalEntry("b.db", None, error="journal b.db cannot be read: file is not a database"),
+    ]
+    fine = [
+        JournalEntry("c.db", "j", sealed=True),
+        JournalEntry("d.db", None, error="journal d.db is empty: its process died before it logged anything"),
+        JournalEntry("", "j", error="the file is gone"),
+    ]
+    assert [exit_code(Choice(), [], [one] if in_trouble(one) else []) for one in trouble] == [4, 4]
+    assert not any(in_trouble(one) for one in fine)
 
 
 def test_the_books_of_an_empty_store(tmp_path: Path) -> None:
