@@ -147,6 +147,7 @@ def _one_pass(bench: Bench, jobs: Sequence[Job], report: Report, watcher: Watche
         report.results[job] = JobResult(job.kind, job.id, Ending.OWED, "not reached")
     try:
         _Drive(bench, engine, before, watcher, stop).run()
+        bench.state.flush()
     finally:
         report.passes += 1
         report.progress = _sum(before, engine.progress)
@@ -182,8 +183,10 @@ class _Drive:
         if isinstance(step, Perform):
             self._engine.feed(step.job, _perform(self._bench, step.effect), self._bench.clock())
         elif isinstance(step, Start):
+            self._bench.state.flush()  # an intent is on the disk before its request leaves
             self._bench.wires.start(step.job, step.send)
         elif isinstance(step, Idle):
+            self._bench.state.flush()  # there is time, and what was answered is better kept
             answer = self._bench.wires.answer(self._pause(step))
             if answer is not None:
                 self._feed(answer)

@@ -40,7 +40,7 @@ _BUSY_S = 30.0
 class StateDb:
     """The delivery state of one remote, open for the one process that replays to it; a context manager.
 
-    One connection, one thread. Each `save` is one transaction that is on the disk when it returns.
+    One connection, one thread. What was saved is on the disk after a `flush`.
     """
 
     def __init__(self, path: str, remote: Remote) -> None:
@@ -63,23 +63,43 @@ class StateDb:
                 raise
 
     def save(self, save: Save) -> None:
-        """Perform a `Save`: all of it or nothing, durable on return.
+        """Perform a `Save`: seen by every later `load` at once, on the disk after the next `flush`.
+
+        Saves up to a flush become one transaction: a kill leaves all of them or none. Nothing may leave this process
+        between a save and its flush; that is what makes an intent an intent.
 
         Raises:
-            StoreError: the disk refuses (full, read-only, ...); nothing of it was stored.
+            StoreError: the disk refuses (full, read-only, ...); nothing since the last flush was stored.
         """
         with _explained(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
                 for record in save.drops:
                     self._db.execute(*table_of(type(record)).delete(record))
                 for record in save.puts:
                     self._db.execute(*table_of(type(record)).put(record))
-                self._db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._roll_back()
                 raise
+
+    def flush(self) -> None:
+        """Bring all saves to the disk.
+
+        Raises:
+            StoreError: the disk refuses; nothing since the last flush was stored.
+        """
+        with _explained(self._path):
+            try:
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def load(self, load: Load) -> tuple[Record, ...]:
         """Answer a `Load`."""
@@ -94,6 +114,7 @@ class StateDb:
     def ask(self, run_ids: Sequence[str]) -> None:
         """Note that these runs are to be delivered here now: they are owed to this remote, and not settled."""
         rows = [(run_id,) for run_id in run_ids]
+        self.flush()
         with _explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR IGNORE INTO asked VALUES (?)", rows)
@@ -103,6 +124,7 @@ class StateDb:
     def settle(self, accounts: Iterable[tuple[str, RunAccount]]) -> None:
         """Note runs of which nothing is owed, with what their content was (`RunEntry.content`)."""
         rows = [(one.run_id, content, json.dumps(asdict(one))) for content, one in accounts]
+        self.flush()
         with _explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", rows)
@@ -119,7 +141,7 @@ class StateDb:
             return {run_id for (run_id,) in self._db.execute("SELECT scope_id FROM run_binding WHERE sweep_wall_s > 0")}
 
     def close(self) -> None:
-        """Close the file; its write-ahead log is folded into it."""
+        """Close the file without a flush; its write-ahead log is folded into it."""
         self._db.close()
 
     def __enter__(self) -> StateDb:

@@ -125,10 +125,11 @@ def test_file_and_memory_agree(saves: list[tuple[list[Record], list[Record]]]) -
             memory.save(Save(tuple(puts), tuple(drops)))
             file.save(Save(tuple(puts), tuple(drops)))
         kept = {key_of(record): record for record in file.all()}
-    assert kept == {key_of(record): record for record in memory.all()}
+    remembered = {key_of(record): record for record in memory.all()}
+    assert kept == remembered
     for record in kept.values():
         for name, value in row_of(record).items():
-            assert type(value) is type(getattr(memory._records[key_of(record)], name))
+            assert type(value) is type(getattr(remembered[key_of(record)], name))
 
 
 def test_a_closed_file_is_found_again(tmp_path: Path) -> None:
@@ -136,27 +137,31 @@ def test_a_closed_file_is_found_again(tmp_path: Path) -> None:
     path = str(tmp_path / "sync" / "state.db")
     with StateDb(path, REMOTE) as state:
         state.save(Save(puts=(RemoteFacts("remote", "", version="3.17.2", dedupes=True),)))
+        state.flush()
     with StateDb(path, REMOTE) as state:
         assert state.all() == (RemoteFacts("remote", "", version="3.17.2", dedupes=True),)
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
-def test_each_save_is_flushed_to_the_disk(tmp_path: Path) -> None:
-    """The file is written with synchronous=FULL: an intent is on the disk before its request leaves."""
+def test_a_flush_goes_to_the_disk(tmp_path: Path) -> None:
+    """The file is written with synchronous=FULL: what was flushed survives a power cut."""
     with StateDb(str(tmp_path / "state.db"), REMOTE) as state:
         assert state._db.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert state._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_a_save_that_fails_leaves_nothing_of_itself(tmp_path: Path) -> None:
-    """A save is all or nothing: a record that cannot be stored takes the others of its save with it."""
+    """Saves are all or nothing: a record that cannot be stored takes what was not flushed with it, and only that."""
     impossible = Watermark("run", "r1", "j1", upto=2**70)
     with StateDb(str(tmp_path / "state.db"), REMOTE) as state:
+        state.save(Save(puts=(ParamDelivered("run", "r1", "kept", "1"),)))
+        state.flush()
+        state.save(Save(puts=(ParamDelivered("run", "r1", "b", "1"),)))
         with pytest.raises(OverflowError):
             state.save(Save(puts=(ParamDelivered("run", "r1", "a", "1"), impossible)))
-        assert state.all() == ()
+        assert state.all() == (ParamDelivered("run", "r1", "kept", "1"),)
         state.save(Save(puts=(ParamDelivered("run", "r1", "a", "1"),)))
-        assert len(state.all()) == 1
+        assert len(state.all()) == 2
 
 
 KILLED = """
@@ -167,14 +172,17 @@ from localtrack_sync.remotes import Remote
 from localtrack_sync.state import StateDb
 state = StateDb(sys.argv[1], Remote("http://127.0.0.1:5000"))
 for n in range(int(sys.argv[2])):
-    state.save(Save(puts=(Watermark("run", "r1", "j1", upto=n), Watermark("run", "r1", "j2", upto=n))))
+    state.save(Save(puts=(Watermark("run", "r1", "j1", upto=n),)))
+    state.save(Save(puts=(Watermark("run", "r1", "j2", upto=n),)))
+    state.flush()
+state.save(Save(puts=(Watermark("run", "r1", "j1", upto=99),)))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.mark.parametrize("saves", [0, 1, 7])
-def test_a_killed_process_leaves_its_last_save(tmp_path: Path, saves: int) -> None:
-    """After SIGKILL the file holds exactly what the last save that returned had stored."""
+def test_a_killed_process_leaves_its_last_flush(tmp_path: Path, saves: int) -> None:
+    """After SIGKILL the file holds exactly what was saved before the last flush that returned."""
     path = str(tmp_path / "state.db")
     ended = subprocess.run([sys.executable, "-c", KILLED, path, str(saves)], check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
@@ -188,8 +196,10 @@ def test_a_reader_sees_one_moment_while_the_writer_writes(tmp_path: Path) -> Non
     path = str(tmp_path / "state.db")
     with StateDb(path, REMOTE) as state:
         state.save(Save(puts=(Conflict("run", "r1", "param", "a", "1", "2"), ParamDelivered("run", "r1", "b", "1"))))
+        state.flush()
         with StateReader(path) as reader:
             state.save(Save(puts=(Conflict("run", "r2", "param", "a", "1", "2"),)))
+            state.flush()
             assert [record.scope_id for record in reader.records(Conflict)] == ["r1"]
             assert reader.load(Load("run", "r2")) == ()
             assert len(reader.load(Load("run", "r1"))) == 2
