@@ -15,7 +15,9 @@ from localtrack_sync.jobs import Progress
 LINE_EVERY_S = 30.0
 #: Seconds that a wait must last before a line says so.
 QUIET_WAIT_S = 2.0
-_BAR_CELLS = 20
+_BAR_CELLS = 12
+#: Columns that a terminal needs for the bar beside the numbers.
+_WIDE = 80
 
 
 class ProgressLine:
@@ -66,14 +68,13 @@ class ProgressLine:
         rate = done / seconds
         share = done / total if total else 1.0
         filled = int(share * _BAR_CELLS)
-        picture = f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] " if bar else ""
+        picture = f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] " if bar and _columns() >= _WIDE else ""
         left = f", {wording.span((total - done) / rate)} left" if done and done < total else ""
-        return (
-            f"{picture}{done:,} of {total:,} records, {wording.size(progress.bytes_sent)}, {rate:,.0f} records/s{left}"
-        )
+        sent = wording.size(progress.bytes_sent)
+        return f"{picture}{done:,} of {total:,} records, {sent}, {rate:,.0f}/s{left}"
 
     def _rewrite(self, text: str) -> None:
-        cells = shutil.get_terminal_size((80, 24)).columns - 1
+        cells = _columns() - 1
         text = text[:cells]
         self._stream.write("\r" + text.ljust(min(self._shown, cells)))
         self._stream.flush()
@@ -85,6 +86,10 @@ class Silent:
 
     def tick(self, progress: Progress, waiting: str) -> None:
         """Nothing."""
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((_WIDE, 24)).columns
 
 
 def _kind(waiting: str) -> str:

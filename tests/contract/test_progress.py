@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from localtrack_sync.jobs import Progress
 from localtrack_sync.progress import LINE_EVERY_S, ProgressLine
 
@@ -26,6 +28,24 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("columns", [80, 65, 20])
+def test_the_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """A narrow terminal loses the bar, then the end of the line; nothing wraps."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    clock, stream = Clock(), Terminal()
+    line = ProgressLine(12_345_678, stream, clock)
+    clock.now += 3000
+    line.tick(Progress(metrics=9_345_678, bytes_sent=999_000_000), "")
+    shown = stream.getvalue().strip("\r")
+    assert len(shown) < columns
+    assert ("left" in shown) == (columns > 20)
+
+
 def test_a_terminal_shows_records_bytes_rate_and_time_left() -> None:
     """One line, rewritten in place, and gone at the end."""
     clock, stream = Clock(), Terminal()
@@ -34,7 +54,7 @@ def test_a_terminal_shows_records_bytes_rate_and_time_left() -> None:
     line.tick(Progress(metrics=250, bytes_sent=12_000), "")
     shown = stream.getvalue()
     assert "\n" not in shown
-    for word in ("[#####...............]", "250 of 1,000 records", "12.0 kB", "125 records/s", "6 s left"):
+    for word in ("[###.........]", "250 of 1,000 records", "12.0 kB", "125/s", "6 s left"):
         assert word in shown
     line.close()
     assert stream.getvalue().endswith("\r")
