@@ -100,6 +100,19 @@ def compared(world: World, reader: MlflowReader, url: str, runs: list[str] | Non
         return differences(catalog, reader.dump(url, sorted(names)), runs)
 
 
+def uncounted(world: World, ended: Ended) -> list[str]:
+    """Runs whose account does not hold every record that the catalog has of them, exactly once."""
+    with Catalog(world.store) as catalog:
+        index = {entry.run_id: entry for entry in catalog.run_index()}
+    found = []
+    for account in ended.accounts:
+        entry = index.pop(account.run_id)
+        records = 1 + entry.params + entry.tags + entry.points + entry.param_conflicts
+        if account.total != records:
+            found.append(f"run {entry.run_id}: {account.total} in the account, {records} in the catalog")
+    return found + [f"run {run_id}: no account" for run_id in index]
+
+
 def outsider(url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What somebody else does to the server: one POST below /api/2.0/mlflow/."""
     assert url.startswith("http://127.0.0.1:"), "tests talk to this machine only"

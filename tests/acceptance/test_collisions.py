@@ -14,7 +14,7 @@ from localtrack import TrackingClient
 from localtrack.entities import Metric, Param
 from localtrack.store import Store
 from localtrack_sync.jobs import Ending, Job
-from tests.acceptance.harness import command, compared, outsider, replay_here
+from tests.acceptance.harness import command, compared, outsider, replay_here, uncounted
 from tests.acceptance.worlds import NOW, World, world
 from tests.servers.faults import Answer, Fault, Pass
 from tests.servers.mlflow_server import MlflowServer
@@ -76,6 +76,7 @@ def test_a_tag_that_somebody_edited_is_left_alone(
     ended = replay_here(made, url)
     [account] = ended.accounts
     assert (account.conflicts, account.owed) == (1, 0)
+    assert uncounted(made, ended) == []
     there = remote_run(mlflow_reader, url, made, run_id)
     assert there["tags"]["stage"] == "reviewed by hand"
     assert there["tags"]["other"] == "new"
@@ -132,6 +133,7 @@ def test_a_run_that_somebody_deleted_is_parked_and_the_others_arrive(
     assert ended.report.results[Job("run", gone)].ending is Ending.PARKED
     assert ended.report.results[Job("run", other)].ending is Ending.DELIVERED
     assert {account.run_id: account.parked for account in ended.accounts} == {gone: 1, other: 0}
+    assert uncounted(made, ended) == []
     assert compared(made, mlflow_reader, url, [other]) == []
     assert command(made, "sync", "--to", url).returncode == 3
     outsider(url, "runs/restore", {"run_id": there["run_id"]})
@@ -188,6 +190,7 @@ def test_refused_records_are_isolated_and_the_rest_arrives(
     ended = replay_here(made, proxy.url)
     [account] = ended.accounts
     assert (account.rejected, account.owed, account.parked) == (3, 0, 0)
+    assert uncounted(made, ended) == []
     there = remote_run(mlflow_reader, mlflow_server.url, made, run_id)
     assert len(there["points"]) == 99
     assert len(there["params"]) == 59
@@ -253,7 +256,9 @@ def test_journals_that_disagree_end_the_same_for_every_order(
     for file in Path(elsewhere, "journals").iterdir():
         if not Path(made.store.journals, file.name).exists():
             shutil.copy(file, made.store.journals)
-    [account] = replay_here(made, mlflow_server.url).accounts
+    ended = replay_here(made, mlflow_server.url)
+    assert uncounted(made, ended) == []
+    [account] = ended.accounts
     assert (account.conflicts >= 1, account.owed) == (True, 0)
     remote = remote_run(mlflow_reader, mlflow_server.url, made, run_id)
     assert remote["params"] == {"lr": "0.2" if order == "theirs first" else "0.1"}

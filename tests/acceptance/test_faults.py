@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from localtrack_sync.books import RunAccount
-from tests.acceptance.harness import compared, replay_here
+from tests.acceptance.harness import SETTLE_S, SPEED, compared, replay_here, uncounted
 from tests.acceptance.worlds import World, world
 from tests.servers import faults
 from tests.servers.faults import CutBefore, Drip, DropReply, Fault, Later, Truncate, Twice
@@ -85,7 +86,38 @@ def test_a_fault_leaves_the_server_with_exactly_what_was_logged(
     assert ended.report.complete, ended.report
     assert all(only_delivered(account) for account in ended.accounts), ended.accounts
     assert compared(made, mlflow_reader, mlflow_server.url) == []
+    assert uncounted(made, ended) == []
     writes = sum(proxy.count(write) for write in WRITES)
     again = replay_here(made, proxy.url)
     assert again.report.complete
     assert sum(proxy.count(write) for write in WRITES) == writes
+
+
+def test_the_limit_a_gateway_that_creates_twice_leaves_an_empty_twin(
+    tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, proxy: FaultProxy
+) -> None:
+    """A gateway that executes one create twice and says nothing: the run is whole, and beside it stands an empty one.
+
+    It carries our uid, so a replay that has to look (here: because its delivery state is gone) finds and removes it.
+    """
+    made = world(tmp_path / "store", f"exp {tmp_path.name}")
+    run_id = made.run("one", 10)
+    proxy.rule = on("runs/create", Twice())
+    assert replay_here(made, proxy.url).report.complete
+
+    def live() -> list[int]:
+        """How many points each live run of ours has."""
+        runs = mlflow_reader.dump(mlflow_server.url, [made.experiment])[made.experiment]["runs"]
+        ours = [r for r in runs if r["tags"]["localtrack.uid"] == run_id and r["lifecycle_stage"] == "active"]
+        return sorted(sum(map(len, run["points"].values())) for run in ours)
+
+    assert live() == [0, 10]
+    for file in Path(made.store.sync).iterdir():
+        file.unlink()
+    proxy.rule = on("nothing", Twice())
+    for _ in range(2):  # the search for a twin is made in the first pass after the settle time
+        assert replay_here(made, proxy.url).report.complete
+        settled = threading.Event()
+        settled.wait(SETTLE_S / SPEED)
+    assert live() == [10]
+    assert compared(made, mlflow_reader, mlflow_server.url) == []
