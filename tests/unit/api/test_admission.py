@@ -69,7 +69,8 @@ class Bench:
     def new_ops(self) -> list[Op]:
         path = self.service.journal.path
         assert path is not None
-        records = list(JournalReader(path).read(self.seen))
+        with JournalReader(path) as reader:
+            records = list(reader.read(self.seen))
         self.seen += len(records)
         assert all(isinstance(record, Record) for record in records)
         return [record.op for record in records if isinstance(record, Record)]

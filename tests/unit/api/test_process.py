@@ -66,7 +66,9 @@ def test_a_forked_child_has_no_active_run(tmp_path: Path) -> None:
     done = python(
         tmp_path,
         """
-        import localtrack, os
+        import localtrack, os, warnings
+        # Python 3.12 and later warn of a fork beside any thread, and a journal has one that flushes it to the disk.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         with localtrack.start_run(run_name="parent") as run:
             localtrack.log_metric("m", 1.0, step=1)
             pid = os.fork()
