@@ -105,7 +105,7 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
         if not needed and p.desired.deleted and set(p.owed()) <= {DELETED}:
             yield from p.ledger.save(p.cell(DELETED, "1"))
             return
-        yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
+        yield from _restore(p)
         remote = yield from _look(p)
     elif DELETED not in p.ledger.cells:
         yield from p.ledger.save(p.cell(DELETED, "0"))
@@ -117,7 +117,7 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
         yield AllRuns(p.desired.experiment_id)
         yield from _delete(p)
     else:
-        yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
+        yield from _restore(p)
 
 
 # --- binding ---
@@ -285,6 +285,14 @@ def _delete(p: ExperimentPass) -> Part[None]:
     yield from _register(p, DELETED, "1", on_experiment("delete", p.binding.remote_id), _life)
 
 
+def _restore(p: ExperimentPass) -> Part[None]:
+    """Restore the experiment. MLflow restores all its runs with it: counted first, so that they are looked at again."""
+    if is_settled(p.ledger.cells.get(DELETED), "0"):
+        return
+    yield from p.ledger.save(replace(p.binding, restores=p.binding.restores + 1))
+    yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
+
+
 def _life(remote: RemoteExperiment) -> str:
     return "1" if remote.deleted else "0"
 
@@ -306,7 +314,7 @@ def _register(
             until = ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
             if p.desk.now < until:
                 yield Wait(until, "an older change of the experiment may still be executed")
-        before = cell if cell is not None else p.cell(key, None)
+        before = cell if cell is not None else replace(p.cell(key, None), sure=False)
         still = bool(before.unsettled) and p.desk.now < ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
         pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
         yield from ledger.save(pending)

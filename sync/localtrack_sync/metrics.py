@@ -113,7 +113,7 @@ def _name(point: Point) -> str:
 def _retry_parked(p: RunPass) -> Part[None]:
     """Points that were parked: verified, then tried again."""
     parked = {key: r for (kind, key), r in sorted(p.ledger.parked.items()) if kind == "metric"}
-    parked = {key: r for key, r in parked.items() if ("metric", key) not in p.put_off}
+    parked = {key: r for key, r in parked.items() if not p.rests("metric", key)}
     if not parked:
         return
     courier = PointCourier(p, top_ts=0)
@@ -242,7 +242,4 @@ class PointCourier:
     def park(self, parcel: Batch, words: str) -> Part[None]:
         """See isolate.Courier."""
         (point,), (row,) = parcel.points, parcel.rows
-        self.p.put_off.add(("metric", _name(point)))
-        old = self.p.ledger.parked.get(("metric", _name(point)))
-        since = old.since_wall_s if old is not None else self.p.desk.wall_s
-        yield from self.p.ledger.save(Parked("run", self.p.desired.run_id, "metric", _name(point), row, words, since))
+        yield from self.p.park("metric", _name(point), row, words)

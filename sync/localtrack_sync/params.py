@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from localtrack_sync.effects import Request
 from localtrack_sync.isolate import Line
-from localtrack_sync.records import Conflict, ParamDelivered, Parked, Record, Rejected
+from localtrack_sync.records import Conflict, ParamDelivered, Record, Rejected
 from localtrack_sync.request import log_params, size_of
 from localtrack_sync.run_pass import RunPass
 from localtrack_sync.snapshot import RemoteRun
@@ -138,10 +138,7 @@ class ParamCourier:
     def park(self, parcel: Pairs, words: str) -> Part[None]:
         """See isolate.Courier."""
         ((key, value),) = parcel
-        self.p.put_off.add(("param", key))
-        old = self.p.ledger.parked.get(("param", key))
-        since = old.since_wall_s if old is not None else self.p.desk.wall_s
-        yield from self.p.ledger.save(Parked("run", self.p.desired.run_id, "param", key, value, words, since))
+        yield from self.p.park("param", key, value, words)
 
     def _conflict(self, pair: tuple[str, str], theirs: str | None) -> Part[None]:
         key, value = pair

@@ -49,6 +49,7 @@ class ExperimentBinding:
         remote_id: experiment id on the remote.
         created: made by localtrack (it carries our uid tag), so it may be renamed and deleted by us.
         virgin: made by this very delivery state, answered: no earlier one can have left runs in it.
+        restores: how often we restored it there, or may have; each time all its runs came back to life.
     """
 
     TABLE: ClassVar[str] = "experiment_binding"
@@ -59,6 +60,7 @@ class ExperimentBinding:
     remote_id: str
     created: bool = False
     virgin: bool = False
+    restores: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class RunBinding:
         artifact_uri: artifact root on the remote.
         fresh: the remote run was made by a create of this very state, so what this state never sent is not there.
         bound_wall_s: when it was bound; a read may not show the run for a settle time.
+        restores: as in the experiment's binding, when this run was last known to be deleted.
         sweep_wall_s: search for a second run with our uid in the first pass after this time; 0: no need.
     """
 
@@ -90,6 +93,7 @@ class RunBinding:
     artifact_uri: str = ""
     fresh: bool = False
     bound_wall_s: float = 0.0
+    restores: int = 0
     sweep_wall_s: float = 0.0
 
 
@@ -227,6 +231,7 @@ class Parked:
         kind: "run" or "experiment" (all of it), or "param", "tag", "metric" (one record).
         key: "" for all of it; else as in `Rejected`.
         value: what is to be sent, as text.
+        tries: how often it was parked in a row.
     """
 
     TABLE: ClassVar[str] = "parked"
@@ -239,6 +244,7 @@ class Parked:
     value: str
     reason: str
     since_wall_s: float = 0.0
+    tries: int = 1
 
 
 Record: TypeAlias = (

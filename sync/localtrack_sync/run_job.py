@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.bind import bind, sweep
+from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Load, ReadRun
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import close_run, deliver_status, open_run, too_often_inactive
 from localtrack_sync.metrics import deliver_metrics
 from localtrack_sync.params import deliver_params
-from localtrack_sync.records import Record, Rejected, RunBinding
+from localtrack_sync.records import Cell, ExperimentBinding, Record, Rejected, RunBinding
 from localtrack_sync.request import PARENT_TAG
-from localtrack_sync.run_pass import RunPass, is_reserved
+from localtrack_sync.run_pass import DELETED, RunPass, is_reserved
 from localtrack_sync.steps import Bound, Bring, Desk, Ended, Gone, Inactive, Need, Part
 from localtrack_sync.tags import Tagger
 
@@ -48,6 +51,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     if desired is None:
         raise Ended(Ending.OWED, "this store has no such run")
     p = RunPass(desk, ledger, desired)
+    yield from _notice_restored(p)
     parent = desired.tags.get(PARENT_TAG, "")
     if parent:
         p.parent = yield from _bound_parent(parent)
@@ -73,6 +77,19 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
             raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
         yield from p.park_whole(f"not on the remote any more: {gone}")
     return "waits for its parent run" if parent and p.parent is None else ""
+
+
+def _notice_restored(p: RunPass) -> Part[None]:
+    """A run that we deleted came back to life if we restored its experiment since (for late data of another run)."""
+    run, cell = p.ledger.run, p.ledger.cells.get(DELETED)
+    if run is None or cell is None or cell.base != "1":
+        return
+    records: tuple[Record, ...] = yield Load("experiment", p.desired.experiment_id)
+    restores = max((r.restores for r in records if isinstance(r, ExperimentBinding)), default=0)
+    gone = any(isinstance(r, Cell) and r.key == DELETED and is_settled(r, "1") for r in records)  # and all runs with it
+    if restores != run.restores and not gone:
+        poss = tuple(sorted({*cell.poss, "=1", "=0"}))
+        yield from p.ledger.save(replace(run, restores=restores), replace(cell, sure=False, poss=poss))
 
 
 def _bound_parent(parent: str) -> Part[str | None]:

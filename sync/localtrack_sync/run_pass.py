@@ -21,6 +21,8 @@ from localtrack_sync.verdict import Verdict
 CONFLICT_PREFIX = "localtrack.conflict."
 RESERVED_TAGS = frozenset({UID_TAG, ATTEMPT_TAG})
 STATUS, DELETED = "@status", "@deleted"
+#: Tries of a parked record in a run that is deleted: each one restores the run, and deletes it again.
+DELETED_TRIES = 5
 #: A conflict tag shows this many characters of a value, and is itself at most this long: MLflow's oldest documented
 #: limit.
 SHOWN_CHARS, CONFLICT_TAG_CHARS = 100, 5000
@@ -163,7 +165,7 @@ class RunPass:
                 continue
             if rejected is not None and rejected.value == value:
                 continue
-            if ("param", key) not in self.put_off:
+            if not self.rests("param", key):
                 owed[key] = value
         return owed
 
@@ -178,7 +180,7 @@ class RunPass:
         rejected = self.ledger.rejected.get(("tag", key))
         if rejected is not None and rejected.value == (want or ""):
             return False
-        return not is_settled(cell, want) and ("tag", key) not in self.put_off
+        return not is_settled(cell, want) and not self.rests("tag", key)
 
     def owed_heads(self) -> dict[str, int]:
         """Journals with metric points beyond the watermark: incarnation -> head."""
@@ -198,7 +200,7 @@ class RunPass:
             or self.owed_params()
             or self.owed_tags()
             or new_conflicts
-            or any(kind in ("param", "tag", "metric") for kind, _ in set(self.ledger.parked) - self.put_off)
+            or any(key and not self.rests(kind, key) for kind, key in self.ledger.parked)
         )
 
     def status_owed(self) -> bool:
@@ -220,6 +222,19 @@ class RunPass:
         return lifecycle and not parent_open and not self.data_owed() and not self.status_owed()
 
     # --- stepping aside ---
+
+    def park(self, kind: str, key: str, value: str, words: str) -> Part[None]:
+        """Park one record: nobody refused it, but it cannot be delivered now."""
+        self.put_off.add((kind, key))
+        old = self.ledger.parked.get((kind, key))
+        since, tries = (old.since_wall_s, old.tries + 1) if old is not None else (self.desk.wall_s, 1)
+        yield from self.ledger.save(Parked("run", self.desired.run_id, kind, key, value, words, since, tries))
+
+    def rests(self, kind: str, key: str) -> bool:
+        """Whether a parked record is left alone: tried in this pass, or often and in a deleted run."""
+        parked = self.ledger.parked.get((kind, key))
+        tired = parked is not None and self.desired.deleted and parked.tries >= DELETED_TRIES
+        return tired or (kind, key) in self.put_off
 
     def park_whole(self, reason: str) -> Part[None]:
         """Park all of the run and end the job.

@@ -15,7 +15,7 @@ from localtrack_sync.cells import Sight, after_write, before_write, see
 from localtrack_sync.effects import Request
 from localtrack_sync.isolate import INDEX
 from localtrack_sync.jobs import Ending
-from localtrack_sync.records import Cell, Conflict, Parked, Record, Rejected
+from localtrack_sync.records import Cell, Conflict, Record, Rejected
 from localtrack_sync.request import PARENT_TAG, RUN_NAME_TAG, log_tags, on_run, size_of, update_run
 from localtrack_sync.run_pass import CONFLICT_PREFIX, RunPass
 from localtrack_sync.snapshot import RemoteRun
@@ -193,12 +193,7 @@ class Tagger:
         worst = max(self.tries[key] for key in keys)
         self.alone = self.alone or worst >= TRIES
         if len(keys) == 1 and worst >= 2 * TRIES:
-            key = keys[0]
-            self.p.put_off.add(("tag", key))
-            old = self.p.ledger.parked.get(("tag", key))
-            since = old.since_wall_s if old is not None else self.p.desk.wall_s
-            value = writes[key][0] or ""
-            yield from self.p.ledger.save(Parked("run", self.p.desired.run_id, "tag", key, value, judged.words, since))
+            yield from self.p.park("tag", keys[0], writes[keys[0]][0] or "", judged.words)
 
     def _refused(self, keys: list[str], writes: dict[str, tuple[str | None, Cell]], judged: Judged) -> Part[None]:
         named = INDEX.search(judged.words)

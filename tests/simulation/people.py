@@ -47,7 +47,7 @@ class People:
         self.edits: dict[tuple[str, str], Edit] = {}
         self.deleted: set[str] = set()
         self.wrote: dict[tuple[str, str], float] = {}
-        self.looked: dict[str, float] = {}
+        self.looks: dict[str, list[tuple[float, float]]] = {}
         self.excused: set[tuple[str, str]] = set()
         self.lost_state_at = -1.0
         self.count = 0
@@ -83,7 +83,7 @@ class People:
         """We looked at a run, and was shown its state as of `now` (-1: an older one)."""
         query = dict(request.query)
         if request.path.endswith("runs/get"):
-            self.looked[query["run_id"]] = now
+            self.looks.setdefault(query["run_id"], []).append((self.remote.now, now))
 
     def on_write(self, request: Request, started: float) -> None:
         """A write of localtrack's was executed."""
@@ -91,6 +91,9 @@ class People:
         run_id = given.get("run_id", "")
         run = self.remote.runs.get(run_id)
         now = self.remote.now
+        if request.path.endswith("experiments/restore"):
+            revived = {r.run_id for r in self.remote.runs.values() if r.experiment_id == given["experiment_id"]}
+            self.deleted -= revived  # MLflow restores all runs of an experiment, whoever deleted them
         if request.path.endswith("runs/delete"):
             self.deleted.discard(run_id)  # now it was localtrack as well
         ours = self.lost_state_at >= 0.0 and run is not None and self.deleted_here(run.tags.get("localtrack.uid", ""))
@@ -110,8 +113,14 @@ class People:
                 continue
             del self.edits[run_id, key]
             self.excused.add((run_id, key))
-            if self.looked.get(run_id, -1.0) <= edit.at or started <= edit.at:
+            if self._shown(run_id, started) <= edit.at or started <= edit.at:
                 continue  # gap (a): edited between our look and our write, or while the write was under way
-            if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0):
+            believed = self.knows(run.tags.get("localtrack.uid", ""), key)
+            if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0 or not believed):
                 continue  # gaps (b), (d): a removal that looks like a write that was never executed
             self.violations.append(f"overwrote the edit {edit} of tag {key} of run {run_id}: {given}")
+
+    def _shown(self, run_id: str, before: float) -> float:
+        """Up to when the last look before a request showed the run."""
+        looks = [view for heard, view in self.looks.get(run_id, ()) if heard <= before]
+        return looks[-1] if looks else -1.0
