@@ -42,6 +42,8 @@ from localtrack.journal.ops import (
 
 #: last_n of damage at the end of a file that does not tell how far it went: more may yet be read behind it.
 OPEN_END = 1 << 62
+#: How the reason of damage begins when the record is whole, but not something that a catalog can hold.
+CANNOT_KEEP = "cannot be kept"
 
 #: One metric point as the table `metric` holds it: run, journal, pos, key, step, ts, value, nan, extra. Run, journal,
 #: key and extra are the catalog's own numbers; value is 0.0 when nan is 1 (SQLite has no NaN).

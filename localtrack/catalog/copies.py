@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 
-from localtrack.catalog.changes import OPEN_END, Changes, fold
+from localtrack.catalog.changes import CANNOT_KEEP, OPEN_END, Changes, fold
 from localtrack.catalog.source import Source, UnreadableError, items
 from localtrack.journal.ops import Damage, Record
 
@@ -76,7 +76,8 @@ def fill_holes(connection: sqlite3.Connection, source: Source, begin: Callable[[
     """
     journal = begin().numbers.journal
     for first_n, last_n, reason in connection.execute(
-        "SELECT first_n, last_n, reason FROM damage WHERE journal = ? AND last_n < ?", (journal, OPEN_END)
+        "SELECT first_n, last_n, reason FROM damage WHERE journal = ? AND last_n < ? AND reason NOT LIKE ?",
+        (journal, OPEN_END, f"{CANNOT_KEEP}%"),
     ).fetchall():
         changes, left = begin(), first_n
         holes: list[Damage] = []

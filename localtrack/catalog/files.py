@@ -49,13 +49,22 @@ def scan(directory: str, skip: frozenset[str] = frozenset()) -> dict[str, Signat
         for entry in entries:
             name = entry.name
             found, main = (wals, name[: -len(WAL_SUFFIX)]) if name.endswith(WAL_SUFFIX) else (mains, name)
-            if not main.endswith(SUFFIX) or main in skip:
+            if not main.endswith(SUFFIX) or main in skip or not _is_text(main):
                 continue
             try:
                 found[main] = entry.stat()
             except FileNotFoundError:
                 continue  # a -wal that its writer removed just now
     return {name: _signature(stat, wals.get(name), now) for name, stat in mains.items()}
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name is UTF-8: ours are, and no other can be noted in a database."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _signature(main: os.stat_result, wal: os.stat_result | None, now: int) -> Signature:

@@ -12,6 +12,16 @@ from localtrack.catalog import paging
 from localtrack.entities import Metric, PagedList
 
 NAN = float("nan")
+_HISTORY = """
+SELECT DISTINCT ts, step, value, nan, extra FROM metric INDEXED BY metric_history
+WHERE run = ? AND key = ? {beyond} ORDER BY ts, step, value, nan, extra LIMIT ?
+"""
+_BEYOND = "AND (ts, step, value, nan, extra) > (?, ?, ?, ?, ?)"
+#: Whether a metric has a NaN, or a point with a model or dataset.
+_SPECIAL = "SELECT 1 FROM metric INDEXED BY metric_history WHERE run = ? AND key = ? AND (nan OR extra) LIMIT 1"
+_PLAIN = """
+SELECT ts, step, value FROM metric INDEXED BY metric_history WHERE run = ? AND key = ? ORDER BY ts, step, value
+"""
 
 
 def metric_history(
@@ -33,15 +43,11 @@ def metric_history(
     ).fetchone()
     if found is None:
         return PagedList([])
-    sql = "SELECT DISTINCT ts, step, value, nan, extra FROM metric INDEXED BY metric_history WHERE run = ? AND key = ?"
-    values: list[Any] = [*found]
-    if start is not None:
-        sql += " AND (ts, step, value, nan, extra) > (?, ?, ?, ?, ?)"
-        values += start
-    sql += " ORDER BY ts, step, value, nan, extra LIMIT ?"
-    limit = -1 if max_results is None else max_results + 1
     with no_collection():
-        rows = connection.execute(sql, (*values, limit)).fetchall()
+        if max_results is None and start is None and not connection.execute(_SPECIAL, found).fetchone():
+            return PagedList(_plain(connection, run_id, key, found))
+        values: list[Any] = [*found, *(start or ()), -1 if max_results is None else max_results + 1]
+        rows = connection.execute(_HISTORY.format(beyond=_BEYOND if start else ""), values).fetchall()
         token = None
         if max_results is not None and len(rows) > max_results:
             rows = rows[:max_results]
@@ -57,6 +63,14 @@ def latest(connection: sqlite3.Connection, run_id: str) -> list[Metric]:
         (run_id,),
     )
     return [Metric(key, NAN if nan else value, ts, step, run_id=run_id) for key, value, nan, ts, step in rows]
+
+
+def _plain(connection: sqlite3.Connection, run_id: str, key: str, found: tuple[int, int]) -> list[Metric]:
+    """A whole history of numbers only: fewer columns, and equal neighbours told apart here, take half the time."""
+    rows = connection.execute(_PLAIN, found).fetchall()
+    kept = [rows[0]] if rows else []
+    kept += [row for row, before in zip(rows[1:], rows, strict=False) if row != before]
+    return [Metric(key, value, ts, step, None, None, None, run_id) for ts, step, value in kept]
 
 
 def extras_of(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, tuple[Any, Any, Any]]:

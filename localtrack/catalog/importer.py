@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from localtrack.catalog import copies, writing
-from localtrack.catalog.changes import OPEN_END, Changes, Numbers, fold, fold_points
+from localtrack.catalog.changes import CANNOT_KEEP, OPEN_END, Changes, Numbers, fold, fold_points
 from localtrack.catalog.files import Signature
 from localtrack.catalog.source import Source, UnreadableError, bulk, guarded, items
 from localtrack.errors import StoreError
@@ -68,7 +68,7 @@ class Importer:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for name in changed:
-                self._bring_file(name, files[name], new=name not in known)
+                self._bring_file(name, files[name])
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -78,7 +78,7 @@ class Importer:
         finally:
             self._uncommitted = 0
 
-    def _bring_file(self, name: str, signature: Signature, *, new: bool) -> None:
+    def _bring_file(self, name: str, signature: Signature) -> None:
         journal: int | None = None
         seen, error = signature.text if signature.settled else "", ""
         try:
@@ -87,14 +87,15 @@ class Importer:
             with closing(source):
                 journal = self._journal_number(source.info)
                 copies.check_end(self._connection, source, journal)
-                if new:
-                    self._meet(source, journal)
+                self._meet(source, journal, name)
                 self._connection.execute("DELETE FROM damage WHERE journal = ? AND last_n >= ?", (journal, OPEN_END))
                 self._bring_records(source, journal)
         except UnreadableError as trouble:
             error = str(trouble)
             if trouble.passing:
                 seen = ""
+        except _UNKEEPABLE as trouble:
+            error = f"its header {CANNOT_KEEP}: {trouble}"
         self._connection.execute(
             "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)", (name, journal, seen, signature.size, error or None)
         )
@@ -108,19 +109,31 @@ class Importer:
         row = self._connection.execute("SELECT id FROM journal WHERE incarnation = ?", (info.incarnation,)).fetchone()
         return int(row[0])
 
-    def _meet(self, source: Source, journal: int) -> None:
-        """A file seen for the first time: compare it with others of its journal, take from it what is damaged there."""
-        for (name,) in self._connection.execute(
-            "SELECT name FROM file WHERE journal = ? AND error IS NULL", (journal,)
-        ).fetchall():
+    def _meet(self, source: Source, journal: int, own_name: str) -> None:
+        """A file seen for the first time: compare it with another of its journal, heal what is damaged there."""
+        others = [
+            name
+            for (name,) in self._connection.execute(
+                "SELECT name FROM file WHERE journal = ? AND error IS NULL", (journal,)
+            )
+        ]
+        if own_name in others:
+            return
+        for name in others[:1]:
             try:
                 other = self._open(os.path.join(self._directory, name))
             except (StoreError, sqlite3.Error, OSError):
                 continue  # gone or unreadable: there is nothing to compare with
             with closing(other):
                 copies.check_same(source, other, name)
-        for changes in copies.fill_holes(self._connection, source, self._changes(source, journal)):
-            writing.write(self._connection, changes)
+        self._connection.execute("SAVEPOINT heal")
+        try:
+            for changes in copies.fill_holes(self._connection, source, self._changes(source, journal)):
+                writing.write(self._connection, changes)
+        except _UNKEEPABLE:  # then it stays damaged
+            self._connection.execute("ROLLBACK TO heal")
+            self._forget_numbers()
+        self._connection.execute("RELEASE heal")
 
     def _changes(self, source: Source, journal: int) -> Callable[[], Changes]:
         return lambda: Changes(source.info.incarnation, Numbers(journal, self._run, self._key, self._extra))
@@ -177,7 +190,7 @@ class Importer:
         for item in items(source, after, 1):
             last = item.last_n if isinstance(item, Damage) else item.n
             changes = self._changes(source, journal)()
-            fold(changes, Damage(after + 1, last, f"cannot be kept: {type(trouble).__name__}: {trouble}"))
+            fold(changes, Damage(after + 1, last, f"{CANNOT_KEEP}: {type(trouble).__name__}: {trouble}"))
             writing.write(self._connection, changes)
             return last
         return after

@@ -181,6 +181,10 @@ def test_a_copy_that_was_written_on_is_reported_and_not_merged(
     errors = {each.file: each.error for each in catalog.journals()}
     assert errors.pop(os.path.basename(other)) == ""
     assert [("same journal" in error or "went on writing" in error) for error in errors.values() if error] == [True]
+    with open(cloned, "ab"):
+        os.utime(cloned)
+    assert sum(bool(each.error) for each in catalog.journals()) == 1, "it stays listed when it changes"
+    assert len(catalog.points(RUN, {}, 1000)) == before
 
 
 def test_losses_and_unknown_ops_are_summed(catalog: Catalog, open_journal: OpenJournal) -> None:
@@ -210,6 +214,13 @@ def test_a_record_that_cannot_be_kept_stops_nothing(catalog: Catalog, open_journ
     found = entry(catalog, path)
     assert [each.first_n for each in found.damage] == [1, 2]
     assert "cannot be kept" in found.damage[0].reason
+    shutil.copy(path, path.replace(".db", "-copy.db"))  # which does not heal it, and stops nothing either
+    damaged = path.replace(".db", "-damaged.db")
+    shutil.copy(path, damaged)
+    change(damaged, "UPDATE record SET body = zeroblob(length(body)) WHERE n < 5")
+    Path(os.fsdecode(os.fsencode(path) + b"-\xff.db")).write_bytes(b"a name that is not UTF-8")
+    assert steps(catalog) == list(range(20))
+    assert [(each.error, len(each.damage)) for each in catalog.journals()] == [("", 2)] * 3
 
 
 def test_a_journal_whose_file_is_gone_stays_listed(catalog: Catalog, open_journal: OpenJournal) -> None:

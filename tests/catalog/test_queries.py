@@ -173,6 +173,48 @@ def test_params_of_the_owner_win_and_the_others_are_kept(catalog: Catalog, open_
     assert catalog.run_index()[0].param_conflicts == 1
 
 
+def test_the_owner_wins_also_when_its_creation_is_imported_last(catalog: Catalog, open_journal: OpenJournal) -> None:
+    """A param that was decided by stamp is decided again when the creation tells who owns the run."""
+    early, late = open_journal(MS), open_journal(MS + 10_000)
+    one = run_id(1)
+    early.append_batch(one, [], [Param("lr", "early")], [])
+    late.append_batch(one, [], [Param("lr", "late")], [])
+    catalog.refresh()
+    create(late, 1)
+    run = catalog.run(one)
+    assert run is not None
+    assert run.data.params == {"lr": "late"}
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_latest_metric_has_the_greatest_step_then_time_then_value(
+    catalog: Catalog, open_journal: OpenJournal, apart: bool
+) -> None:
+    """Whatever the order of logging, and NaN counts as 0, as MLflow has it."""
+    journal = open_journal(MS)
+    one = create(journal, 1)
+    logged = {
+        "step": [(9.0, 1, 2), (1.0, 5, 1)],
+        "time": [(1.0, 5, 1), (9.0, 4, 1)],
+        "value": [(2.0, 1, 1), (1.0, 1, 1)],
+        "nan over less": [(math.nan, 1, 1), (-1.0, 1, 1)],
+        "nan under more": [(math.nan, 1, 1), (1.0, 1, 1)],
+    }
+    for key, points in logged.items():
+        for order in (points, points[::-1]):
+            metrics = [Metric(f"{key}{order == points}", *point) for point in order]
+            for batch in [[metric] for metric in metrics] if apart else [metrics]:
+                journal.append_batch(one, batch)
+                if apart:
+                    catalog.refresh()
+    run = catalog.run(one)
+    assert run is not None
+    found = {key: repr(value) for key, value in run.data.metrics.items()}
+    expected = {"step": "9.0", "time": "1.0", "value": "2.0", "nan over less": "nan", "nan under more": "1.0"}
+    assert found == {f"{key}{first}": value for key, value in expected.items() for first in (True, False)}
+    assert [metric.timestamp for metric in catalog.latest(one) if metric.key == "timeTrue"] == [5]
+
+
 def test_ops_of_a_run_wait_for_its_creation(catalog: Catalog, open_journal: OpenJournal) -> None:
     """What comes before the creation is kept, not listed, counted, and takes effect when the creation comes."""
     other = open_journal(MS)
@@ -336,6 +378,7 @@ def test_history_has_each_distinct_point_once_in_mlflow_order(catalog: Catalog, 
         (2, 0, "3.0", None, None),
     ]
     assert {m.run_id for m in found} == {one}
+    assert [(m.timestamp, m.step, m.value) for m in catalog.metric_history(one, "other")] == [(1, 1, 9.0)]
     assert catalog.metric_history(one, "none") == catalog.metric_history(run_id(2), "loss") == []
 
 
@@ -379,6 +422,33 @@ def test_points_are_given_beyond_the_watermarks_in_delivery_order(catalog: Catal
             after |= {point.incarnation: point.pos for point in points}
         assert taken == [repr(point) for point in everything]
     assert catalog.count_points(one, {everything[0].incarnation: everything[0].pos}) == 26
+
+
+def test_equal_points_can_be_left_out(catalog: Catalog, open_journal: OpenJournal) -> None:
+    """With `distinct` a point comes once: where it is first in the reading, and not when an equal one is settled."""
+    journals = sorted([open_journal(MS), open_journal(MS)], key=id)
+    one = create(journals[0], 1)
+    same = [Metric("loss", value, 5, 0) for value in (1.0, math.nan, 1.0, math.nan)]
+    for journal in journals:
+        journal.append_batch(one, [*same, Metric("loss", 2.0, 5, 0)])
+        journal.append_batch(one, [Metric("acc", 1.0, 5, 0), Metric("loss", 1.0, 5, 1)])
+    every = catalog.points(one, {}, 100)
+    assert len(every) == 14
+    low, high = sorted({point.incarnation for point in every})
+    first = catalog.points(one, {}, 100, distinct=True)
+    assert [repr((p.incarnation, p.key, p.value, p.step)) for p in first] == [
+        repr((low, *rest))
+        for rest in (("loss", 1.0, 0), ("loss", math.nan, 0), ("loss", 2.0, 0), ("acc", 1.0, 0), ("loss", 1.0, 1))
+    ]
+    # What is settled in one journal is not new in the other.
+    head = {point.incarnation: point.pos for point in every}
+    assert catalog.points(one, {high: head[high]}, 100, distinct=True) == ()
+    assert catalog.points(one, {low: head[low]}, 100, distinct=True) == ()
+    within = catalog.points(one, {}, 100, {high: head[high]}, distinct=True)
+    assert [(p.incarnation, p.pos) for p in within] == [
+        (high, p.pos) for p in every if p.incarnation == high and (p.pos % 4096 not in {2, 3})
+    ]
+    assert catalog.points(one, {}, 100, {low: first[1].pos}, distinct=True) == first[:2]
 
 
 def test_stamps_from_the_future_are_left_out(catalog: Catalog, open_journal: OpenJournal) -> None:
