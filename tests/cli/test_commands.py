@@ -185,6 +185,7 @@ def stuck(store: Path) -> str:
             Parked("run", "gone-run", "run", "", "", "deleted on the remote", 1.0),
         )
         state.save(Save(puts=records))
+        state.flush()
     return first
 
 
