@@ -321,7 +321,7 @@ def _register(
         try:
             judged: Judged = yield Ask(request, repeat=True)
         except Ended:
-            yield from ledger.save(before)
+            yield from _undo(p, cell, pending)
             raise
         done = judged.verdict is Verdict.OK
         if judged.verdict in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS, Verdict.GONE):
@@ -333,6 +333,15 @@ def _register(
             yield from ledger.save(after_write(pending, want, still_unsettled=still))
             return
         rejected = Rejected("experiment", p.desired.experiment_id, "tag", key, want or "", judged.words, p.desk.wall_s)
-        yield from ledger.save(before, rejected)
+        yield from _undo(p, cell, pending)
+        yield from ledger.save(rejected)
         return
     raise Ended(Ending.OWED, f"no answer to {request.path.rpartition('/')[2]} of the experiment")
+
+
+def _undo(p: ExperimentPass, cell: Cell | None, pending: Cell) -> Part[None]:
+    """The write was certainly not executed: the cell is what it was."""
+    if cell is None:
+        yield from p.ledger.save(drops=(pending,))
+    else:
+        yield from p.ledger.save(cell)

@@ -58,8 +58,10 @@ def _open_deleted(p: RunPass, cell: Cell | None, *, refused: bool) -> Part[None]
         yield from p.ledger.save(replace(p.blank(DELETED), base="1"))
     else:
         late = "=1" in cell.poss and not refused and not p.quiet(cell)
-        mine = "=1" in (spelled(cell.base), cell.unsettled) or late
-        mine = mine or (p.desired.deleted and not p.binding.fresh)  # a lost delivery state may have, unseen by our look
+        mine = late or "=1" in (spelled(cell.base), cell.unsettled)
+        if not mine and p.desired.deleted and not p.binding.fresh:
+            mine = True  # a lost delivery state of ours may have done it, after what an older look showed us
+            yield from p.ledger.save(replace(cell, sure=False, poss=tuple(sorted({*cell.poss, "=1"}))))
     if not mine:
         yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
     if p.data_owed() or p.status_owed():

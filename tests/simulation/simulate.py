@@ -222,8 +222,7 @@ class Simulation:
         return any(cell.base is not None for cell in cells)
 
     def _deleted_here(self, run_id: str) -> bool:
-        run = self.world.desired_run(run_id)
-        return run is not None and run.deleted
+        return run_id in self.world.plans and self.world.ever_deleted(run_id)
 
     def _edit(self) -> None:
         done = self.people.act(self.network.now)
