@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
@@ -22,7 +21,6 @@ from localtrack_sync.effects import (
     ReadExperiment,
     ReadPoints,
     ReadRun,
-    Reply,
     Save,
     Send,
     Start,
@@ -34,6 +32,7 @@ from localtrack_sync.remote_job import remote_job
 from localtrack_sync.request import PROBE
 from localtrack_sync.run_job import run_job
 from localtrack_sync.schedule import Gate
+from localtrack_sync.slot import Key, Slot, understand
 from localtrack_sync.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
 from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
 
@@ -41,38 +40,6 @@ from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verd
 STUCK = 12
 #: Job number of the probe that tries a remote that is away.
 PROBE_JOB = -1
-
-Key = tuple[str, str]
-
-
-@dataclass(eq=False, slots=True)
-class _Slot:
-    """One job at work.
-
-    Attributes:
-        answer: what to send into the generator next; an Ended is thrown instead.
-        active: holds one of the places for jobs that may keep points in memory.
-        needed: (experiments) some run waits for it.
-        tries: failures of the present request.
-        answers_then: the gate's answers when the present request was first sent.
-    """
-
-    number: int
-    key: Key
-    job: Generator[Wish, Any, JobResult]
-    answer: Any = None
-    begun: bool = False
-    active: bool = False
-    needed: bool = False
-    ask: Ask | None = None
-    tries: int = 0
-    answers_then: int = 0
-    until: float | None = None
-    why: str = ""
-    bound: Bound | None = None
-    done: bool = False
-    waits_for: Key | None = None
-    waiters: list[_Slot] = field(default_factory=list)
 
 
 class Engine:
@@ -99,12 +66,12 @@ class Engine:
         self._desk = Desk(settings, rng, self.progress)
         self._gate = Gate(rng, settings.patience_s)
         self._judge = verdicts
-        self._slots: list[_Slot] = []
-        self._by_key: dict[Key, _Slot] = {}
-        self._backlog: deque[_Slot] = deque()
-        self._asking: deque[_Slot] = deque()
+        self._slots: list[Slot] = []
+        self._by_key: dict[Key, Slot] = {}
+        self._backlog: deque[Slot] = deque()
+        self._asking: deque[Slot] = deque()
         self._open: set[int] = set()
-        self._performing: _Slot | None = None
+        self._performing: Slot | None = None
         self._begun = False
         self._left = 0
         self._sleeping: list[tuple[float, int]] = []
@@ -175,20 +142,20 @@ class Engine:
 
     # --- jobs ---
 
-    def _spawn(self, kind: str, job_id: str, *, needed: bool) -> _Slot:
+    def _spawn(self, kind: str, job_id: str, *, needed: bool) -> Slot:
         make: dict[str, Callable[[], Generator[Wish, Any, JobResult]]] = {
             "run": lambda: run_job(self._desk, job_id),
             "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
             "remote": lambda: remote_job(self._desk),
         }
-        slot = _Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
+        slot = Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
         self._slots.append(slot)
         self._by_key[slot.key] = slot
         self._left += 1
         self._backlog.append(slot)
         return slot
 
-    def _ready(self, slot: _Slot, answer: Any) -> None:
+    def _ready(self, slot: Slot, answer: Any) -> None:
         """The slot can go on. One that is at work goes first: it holds memory that others wait for."""
         slot.answer = answer
         if slot.active:
@@ -196,7 +163,7 @@ class Engine:
         else:
             self._backlog.append(slot)
 
-    def _runnable(self) -> _Slot | None:
+    def _runnable(self) -> Slot | None:
         """The next job that can go on, within the number of jobs that may be at work."""
         for _ in range(len(self._backlog)):
             slot = self._backlog.popleft()
@@ -210,12 +177,12 @@ class Engine:
             return None
         return None
 
-    def _release(self, slot: _Slot) -> None:
+    def _release(self, slot: Slot) -> None:
         if slot.active:
             slot.active = False
             self._active -= 1
 
-    def _resume(self, slot: _Slot) -> Step | None:
+    def _resume(self, slot: Slot) -> Step | None:
         """Let a job take its next step; a step of the shell's comes back, None when it was the engine's own."""
         answer, slot.answer = slot.answer, None
         slot.begun = True
@@ -229,7 +196,7 @@ class Engine:
             return None
         return self._grant(slot, wish)
 
-    def _grant(self, slot: _Slot, wish: Wish) -> Step | None:  # noqa: C901 - one case for each wish
+    def _grant(self, slot: Slot, wish: Wish) -> Step | None:  # noqa: C901 - one case for each wish
         if self.results.stopped and isinstance(wish, Ask | Wait | Need | AllRuns | Turn):
             self._ready(slot, Ended(Ending.OWED, self.results.stopped))
             return None
@@ -261,7 +228,7 @@ class Engine:
                 self._all_runs(slot, experiment_id)
         return None
 
-    def _finish(self, slot: _Slot, result: JobResult) -> None:
+    def _finish(self, slot: Slot, result: JobResult) -> None:
         slot.done = True
         self._left -= 1
         self._release(slot)
@@ -273,7 +240,7 @@ class Engine:
 
     # --- jobs that need each other ---
 
-    def _need(self, slot: _Slot, key: Key) -> None:
+    def _need(self, slot: Slot, key: Key) -> None:
         other = self._by_key.get(key)
         if other is None and key[0] == "run":
             self._ready(slot, None)
@@ -289,14 +256,14 @@ class Engine:
         slot.waits_for = key
         other.waiters.append(slot)
 
-    def _needed_after_all(self, other: _Slot) -> _Slot:
+    def _needed_after_all(self, other: Slot) -> Slot:
         """An experiment that was asked for on its own turns out to be needed: its job must bind it."""
         if other.answer is None and not other.active and other.number not in self._open and other in self._backlog:
             other.job = experiment_job(self._desk, other.key[1], needed=True)  # it has not begun: begin as needed
             other.needed = True
         return other
 
-    def _tell(self, slot: _Slot) -> None:
+    def _tell(self, slot: Slot) -> None:
         """Answer those who wait for this job to be bound, or to be over."""
         waiting, slot.waiters = slot.waiters, []
         for waiter in waiting:
@@ -313,7 +280,7 @@ class Engine:
                     other.waits_for = None
                     self._all_runs(other, other.key[1])
 
-    def _all_runs(self, slot: _Slot, experiment_id: str) -> None:
+    def _all_runs(self, slot: Slot, experiment_id: str) -> None:
         """Go on when no run is left that could still need the experiment."""
         if any(other.key[0] == "run" and not other.done for other in self._slots):
             self._release(slot)
@@ -361,7 +328,7 @@ class Engine:
         slot = self._slots[job]
         ask = slot.ask
         assert ask is not None, "it was asked"
-        judged = self._understand(ask, outcome)
+        judged = understand(self._judge, ask, outcome)
         self._note(judged, now)
         if judged.verdict is Verdict.MISROUTED and not ask.optional:
             slot.ask = None
@@ -375,20 +342,7 @@ class Engine:
         slot.ask = None
         self._ready(slot, judged)
 
-    def _understand(self, ask: Ask, outcome: Outcome) -> Judged:
-        """The verdict, with the shape of the answer looked at."""
-        judged = self._judge(outcome)
-        if ask.text and isinstance(outcome, Reply) and judged.status and 200 <= judged.status <= 299:  # noqa: PLR2004
-            return Judged(Verdict.OK, {}, outcome.text, judged.status)
-        if judged.verdict is Verdict.OK:
-            found: Any = judged.body
-            for name in ask.expects:
-                found = found.get(name) if isinstance(found, dict) else None
-            if ask.expects and not found:
-                return Judged(Verdict.UNKNOWN, {}, f"an answer without {'.'.join(ask.expects)}", judged.status)
-        return judged
-
-    def _again(self, slot: _Slot, judged: Judged) -> None:
+    def _again(self, slot: Slot, judged: Judged) -> None:
         """The same request once more, unless it alone fails while the remote answers others."""
         slot.tries += 1
         stopped = self.results.stopped
