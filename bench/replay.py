@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from localtrack import TrackingClient
@@ -58,14 +58,24 @@ def rows() -> list[dict[str, Any]]:
             ours.append(replay(home / f"again{turn}", server.url))
             bare.append(post(bodies, server))
         memory = peak_memory(home, server)
-    rate, yardstick = POINTS * TURNS / sum(ours), POINTS * TURNS / sum(bare)
+    points = POINTS * TURNS
+    rate = points / sum(ours)
+    yardsticks = {
+        "the same bodies posted by http.client, runs made and ended as well": POINTS
+        * TURNS
+        / sum(b.whole for b in bare),
+        "the bodies with points alone": points / sum(b.points for b in bare),
+    }
     return [
-        {
-            "what": f"replay of {POINTS * TURNS:,} points in {RUNS * TURNS} runs to mlflow server (SQLite)",
-            "ours": round(rate), "yardstick": round(yardstick), "ratio": rate / yardstick,
-            "target": "at least 0.9 x", "unit": "points/s", "met": rate / yardstick >= 0.9,
-            "beside": f"the same bodies posted by http.client over {CONNECTIONS} connections",
-        },
+        *(
+            {
+                "what": f"replay of {POINTS * TURNS:,} points in {RUNS * TURNS} runs to mlflow server (SQLite)",
+                "ours": round(rate), "yardstick": round(yardstick), "ratio": rate / yardstick,
+                "target": "at least 0.9 x", "unit": "points/s", "met": rate / yardstick >= 0.9,
+                "beside": f"{beside}, over {CONNECTIONS} connections",
+            }
+            for beside, yardstick in yardsticks.items()
+        ),
         {
             "what": f"memory of `localtrack sync` while it replays {POINTS:,} points",
             "ours": round(memory), "yardstick": None, "ratio": None,
@@ -117,8 +127,15 @@ def recorded(path: Path, server: MlflowServer) -> list[bytes]:
         return [seen.body for seen in proxy.seen if b'"metrics":' in seen.body]
 
 
-def post(bodies: list[bytes], server: MlflowServer) -> float:
-    """Post the bodies for new runs, over several connections, with what makes and ends these runs; seconds."""
+class Posted(NamedTuple):
+    """Seconds that posting took: the points alone, and with the requests that make and end the runs."""
+
+    points: float
+    whole: float
+
+
+def post(bodies: list[bytes], server: MlflowServer) -> Posted:
+    """Post the bodies for new runs, over several connections, with what makes and ends these runs."""
     runs: dict[str, str] = {}
     tasks: SimpleQueue[bytes] = SimpleQueue()
     began = time.perf_counter()
@@ -131,13 +148,15 @@ def post(bodies: list[bytes], server: MlflowServer) -> float:
             ]
         tasks.put(body.replace(old.encode(), runs[old].encode(), 1))
     threads = [threading.Thread(target=_post_all, args=(server, tasks)) for _ in range(CONNECTIONS)]
+    points_began = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    points_ended = time.perf_counter()
     for run_id in runs.values():
         _ask(server, "runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": NOW + 1})
-    return time.perf_counter() - began
+    return Posted(points_ended - points_began, time.perf_counter() - began)
 
 
 def _post_all(server: MlflowServer, tasks: SimpleQueue[bytes]) -> None:

@@ -1,13 +1,13 @@
-"""The errors of localtrack.
+"""The errors of localtrack: each says what to do next (`hint`) and what the CLI ends with (`exit_code`).
 
-    LocaltrackError            .hint says what to do next, .exit_code is what the CLI ends with
-    ├── TrackingError          bad input or a missing thing; carries MLflow's error_code (also a ValueError for bad values)
-    ├── StoreError             the store directory cannot be used
-    │   ├── JournalError       a journal cannot be written (raised in training code only with strict=True)
-    │   └── TooNewError        a file was written by a newer localtrack
-    └── ReplayError            the replay side: see localtrack_sync
-        ├── BusyError          another process replays this store to this remote
-        └── CredentialError    credentials are missing, or may not be sent there
+- LocaltrackError
+    - TrackingError: bad input or a missing thing, with MLflow's error_code (a ValueError as well)
+    - StoreError: the store directory cannot be used
+        - JournalError: a journal cannot be written (raised in training code only with strict=True)
+        - TooNewError: a file was written by a newer localtrack
+    - ReplayError: the replay side, see localtrack_sync
+        - BusyError: another process replays this store to this remote
+        - CredentialError: credentials are missing, or may not be sent there
 """
 
 from __future__ import annotations

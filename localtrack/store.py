@@ -1,4 +1,4 @@
-"""The store directory: where everything of one store lies (DESIGN: `<store>/journals`, `catalog.db`, `artifacts`, `sync`)."""
+"""The store directory: where the journals, the catalog, the artifacts and the delivery states of one store lie."""
 
 from __future__ import annotations
 
