@@ -117,11 +117,16 @@ def _say_ended(one: Ended) -> None:
         for column in ("owed", "conflicts", "rejected", "parked"):
             sums[column] += getattr(account, column)
     rate = f", {done / one.seconds:,.0f} records/s" if done and one.seconds else ""
-    click.echo(
-        f"{one.address.remote}: {done:,} new records delivered "
-        f"({progress.metrics:,} points, {progress.params:,} params, {progress.tags:,} tags, "
-        f"{wording.count(progress.runs_created, 'new run')}) in {one.seconds:.1f} s{rate}"
-    )
+    click.echo(f"{one.address.remote}: {done:,} new records delivered in {one.seconds:.1f} s{rate}")
+    new = {
+        "point": progress.metrics,
+        "param": progress.params,
+        "tag": progress.tags,
+        "run": progress.runs_created,
+        "experiment": progress.experiments_created,
+    }
+    if done:
+        screen.prose(", ".join(wording.count(number, kind) for kind, number in new.items() if number), "  ")
     if report.interrupted:
         click.echo("  Stopped before the end; what was delivered stays delivered.")
     elif report.stopped:
