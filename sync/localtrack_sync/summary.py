@@ -117,7 +117,7 @@ def _say_ended(one: Ended) -> None:
         for column in ("owed", "conflicts", "rejected", "parked"):
             sums[column] += getattr(account, column)
     rate = f", {done / one.seconds:,.0f} records/s" if done and one.seconds else ""
-    click.echo(f"{one.address.remote}: {done:,} new records delivered in {one.seconds:.1f} s{rate}")
+    screen.prose(f"{one.address.remote}: {done:,} new records delivered in {one.seconds:.1f} s{rate}")
     new = {
         "point": progress.metrics,
         "param": progress.params,
