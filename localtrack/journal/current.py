@@ -10,13 +10,11 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from enum import Enum
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from localtrack.journal import connect, forks, mounts, ops
-from localtrack.journal.file import CHECKPOINT_BYTES, FENCE_SECONDS, ROTATE_BYTES, JournalFile
+from localtrack.journal.file import CHECKPOINT_BYTES, FENCE_SECONDS, NO_FILE, ROTATE_BYTES, End, JournalFile, NoFile
 from localtrack.journal.identity import Identity
 from localtrack.journal.keeper import Keeper
 from localtrack.journal.reader import RecordSource
@@ -33,31 +31,6 @@ _MOST_WAIT_SECONDS = 60.0
 _SOON = 0.01
 #: What a broken machine raises; anything else is a mistake in what was logged and goes to the caller.
 TROUBLE = (sqlite3.Error, OSError)
-
-
-class NoFile:
-    """Stands for the file while there is none: it knows no name, so the hot path turns to the slow one unasked."""
-
-    last = (0, 0)
-    seed = 0
-    ring_at = 1 << 62
-    refs: Mapping[str, int] = {}
-
-    @staticmethod
-    def execute(_sql: str, _parameters: Sequence[object] = ()) -> object:
-        """There is nothing to write to."""
-        raise sqlite3.OperationalError("no journal is open")
-
-
-NO_FILE = NoFile()
-
-
-class End(Enum):
-    """Why a file was let go, and so how it is closed."""
-
-    TROUBLE = "a write failed: closed, SQLite checkpoints if it can"
-    FSYNC = "an fsync failed: closed without a checkpoint"
-    UNLINKED = "somebody removed the file: its records move to the next one"
 
 
 class CurrentFile:
@@ -160,8 +133,13 @@ class CurrentFile:
         exclusive = self._locking == "exclusive" or (self._locking == "auto" and mounts.on_network(path))
         version = str(sys.modules["localtrack"].__dict__.get("__version__", ""))
         file = JournalFile(path, identity, version, exclusive=exclusive)
-        connect.fsync_directory(self.store.path)
-        connect.fsync_directory(os.path.dirname(self.store.path))
+        try:
+            connect.fsync_directory(self.store.path)
+            connect.fsync_directory(os.path.dirname(self.store.path))
+        except OSError:
+            file.close()
+            connect.remove(path)
+            raise
         return file
 
     def _adopt(self, file: JournalFile) -> JournalFile:
@@ -268,20 +246,21 @@ class CurrentFile:
         """One round; returns after how many seconds the next one comes unrung."""
         with self._gate:
             self._close_retired()
-            file = self.file
-            if not isinstance(file, JournalFile):
-                return self._recover(rung=rung)
-            try:
-                return self._look_after(file, rung=rung)
-            except TROUBLE as error:
-                with self.lock:
-                    self.fail(file, error)
-                return _SOON
+        file = self.file
+        if not isinstance(file, JournalFile):
+            return self._recover(rung=rung)
+        try:
+            return self._look_after(file, rung=rung)
+        except TROUBLE as error:
+            with self.lock:
+                self.fail(file, error)
+            return _SOON
 
     def _recover(self, *, rung: bool) -> float | None:
         """Try to make a file again: at once after the first failure, then after retry_seconds, then less often."""
         if self.broken and not (rung and self._wait):
-            self._try_again()
+            with self._gate:
+                self._try_again()
             self._wait = min(max(self._retry_seconds, 2 * self._wait), max(_MOST_WAIT_SECONDS, self._retry_seconds))
         return self._wait if self.broken else None
 
@@ -299,7 +278,8 @@ class CurrentFile:
             if file.log_bytes() >= CHECKPOINT_BYTES:
                 file.checkpoint()
         if file.wal_size() > ROTATE_BYTES:
-            self._rotate(file)
+            with self._gate:
+                self._rotate(file)
         return IDLE_SECONDS
 
     def _close_retired(self) -> None:
@@ -313,15 +293,23 @@ class CurrentFile:
     def _try_again(self) -> None:
         try:
             file = self._make()
+        except TROUBLE:
+            return  # still no good; counted and kept as before
+        try:
             self._rescue(file)  # perhaps long, so not under the lock
             with self.lock:
-                if self.file is NO_FILE:
+                if self.broken:
                     self._adopt(file)
                     return
         except TROUBLE:
-            return  # still no good; counted and kept as before
-        file.close()  # a call was faster
-        connect.remove(file.path)
+            file.close()  # what it holds already is written again into the next one: the same op twice is one op
+            return
+        # A call was faster.
+        if file.n:
+            file.seal(self.stamp_after)
+        else:
+            file.close()
+            connect.remove(file.path)
 
     def _rotate(self, old: JournalFile) -> None:
         """Go on in a new journal: a reader that never lets go of its snapshot keeps the old log from starting anew."""
@@ -336,9 +324,7 @@ class CurrentFile:
                 return
             self._no_file()
             self.file = new
-            with suppress(*TROUBLE):
-                old.write(ops.Seal(), self.stamp_after)
-        _seal(old)
+        old.seal(self.stamp_after)
         tell(
             f"a reader has held {old.path} for so long that its log passed {ROTATE_BYTES >> 20} MiB; "
             "logging goes on in a new journal"
@@ -359,11 +345,7 @@ class CurrentFile:
             file = self.file
             if isinstance(file, JournalFile):
                 self._no_file()
-                try:
-                    file.write(ops.Seal(), self.stamp_after)
-                    _seal(file)
-                except TROUBLE:
-                    file.close()
+                file.seal(self.stamp_after)
             left = {} if self._opening else self.owed()
             keeper, self._keeper = self._keeper, None
         if keeper is not None:
@@ -415,10 +397,3 @@ def _records(file: JournalFile) -> Iterator[ops.Record]:
 
 def _at_least(stamp: int, last: int) -> int:
     return max(stamp, last + 1)
-
-
-def _seal(file: JournalFile) -> None:
-    try:
-        file.seal_and_close()
-    except TROUBLE:
-        file.close()

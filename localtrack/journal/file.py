@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from enum import Enum
 from typing import Any, Protocol
 
 from localtrack.errors import JournalError
@@ -59,6 +60,14 @@ class _Descriptor:
 
     def __del__(self) -> None:
         os.close(self.fd)
+
+
+class End(Enum):
+    """Why a file was let go, and so how it is closed."""
+
+    TROUBLE = "a write failed: closed, SQLite checkpoints if it can"
+    FSYNC = "an fsync failed: closed without a checkpoint"
+    UNLINKED = "somebody removed the file: its records move to the next one"
 
 
 class JournalFile:
@@ -266,22 +275,14 @@ class JournalFile:
         """Read through the writer's own connection (the only one that can, while the file is held exclusively)."""
         return [] if self._connection is None else self._connection.execute(sql, parameters).fetchall()
 
-    def seal_and_close(self) -> None:
-        """After the SEAL record: fold the log into one plain file, in rollback mode, that any medium can carry.
-
-        Raises:
-            sqlite3.Error, OSError: trouble; call `close`.
-        """
-        self.fence()
-        assert self._connection is not None
-        self._connection.execute("PRAGMA busy_timeout=0")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        try:
-            self._connection.execute("PRAGMA journal_mode=DELETE").fetchone()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise
-            # A reader is looking: the log stays beside the file, which is as good.
+    def seal(self, stamp_after: Callable[[int], int]) -> None:
+        """Write SEAL, fold the log into one plain file in rollback mode, that any medium carries, close. Never raises."""
+        with suppress(sqlite3.Error, OSError):
+            self.write(ops.Seal(), stamp_after)
+            self.fence()
+            for pragma in ("busy_timeout=0", "synchronous=FULL", "journal_mode=DELETE"):
+                # While a reader is looking SQLite says "locked", and the log stays beside the file, which is as good.
+                self.rows(f"PRAGMA {pragma}", ())
         self.close()
 
     def close(self) -> None:
@@ -315,3 +316,20 @@ class JournalFile:
         self.close()
         if guard is not None:
             guard.close()
+
+
+class NoFile:
+    """Stands for the file while there is none: it knows no name, so the hot path turns to the slow one unasked."""
+
+    last = (0, 0)
+    seed = 0
+    ring_at = 1 << 62
+    refs: Mapping[str, int] = {}
+
+    @staticmethod
+    def execute(_sql: str, _parameters: Sequence[object] = ()) -> object:
+        """There is nothing to write to."""
+        raise sqlite3.OperationalError("no journal is open")
+
+
+NO_FILE = NoFile()

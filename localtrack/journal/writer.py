@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import JournalError
 from localtrack.journal import codec, forks, ops
-from localtrack.journal.current import NO_FILE, TROUBLE, CurrentFile, NoFile
-from localtrack.journal.file import INSERT, JournalFile
+from localtrack.journal.current import TROUBLE, CurrentFile
+from localtrack.journal.file import INSERT, NO_FILE, JournalFile, NoFile
 from localtrack.journal.reader import JournalReader, Points, RecordSource
 from localtrack.journal.trouble import HINT, in_words, tell
 from localtrack.store import Store

@@ -6,7 +6,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localtrack.entities import Metric
@@ -28,6 +28,7 @@ def encode(op: ops.Op, stamp: int, *, literal: bool = False) -> bytes:
     return codec.encode_batch(stamp, op.run_id, batch, {} if literal else refs, None if literal else refs)
 
 
+@settings(deadline=None)
 @given(any_op, stamps, st.booleans(), st.integers(1, 2**40))
 def test_every_op_round_trips(op: ops.Op, stamp: int, literal: bool, n: int) -> None:
     """Any op of any kind, with any text, time, step and float, is read back as it was written."""
@@ -37,6 +38,7 @@ def test_every_op_round_trips(op: ops.Op, stamp: int, literal: bool, n: int) -> 
     assert exact(record.op) == exact(op)
 
 
+@settings(deadline=None)
 @given(any_op, stamps, st.integers(1, 2**40), st.data())
 def test_every_flipped_bit_is_found(op: ops.Op, stamp: int, n: int, data: st.DataObject) -> None:
     """A body with any single bit flipped is refused."""
@@ -58,6 +60,7 @@ def test_every_bit_of_one_metric() -> None:
             codec.opened(bytes(changed), SEED, 3)
 
 
+@settings(deadline=None)
 @given(any_op, stamps, st.integers(1, 2**31), st.integers(1, 2**31), st.binary(min_size=16, max_size=16))
 def test_a_body_is_valid_at_its_own_place_only(op: ops.Op, stamp: int, n: int, other: int, incarnation: bytes) -> None:
     """A body that was moved to another number or into another journal is refused."""
@@ -71,6 +74,7 @@ def test_a_body_is_valid_at_its_own_place_only(op: ops.Op, stamp: int, n: int, o
             codec.opened(body, seed, n)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), stamps, st.binary(max_size=60))
 def test_what_a_newer_version_wrote_is_kept(kind: int, stamp: int, content: bytes) -> None:
     """Any payload of any kind decodes to an op, to Unknown with its bytes, or to a missing name."""
@@ -84,6 +88,7 @@ def test_what_a_newer_version_wrote_is_kept(kind: int, stamp: int, content: byte
         assert record.op == ops.Unknown(kind, content)
 
 
+@settings(deadline=None)
 @given(batches, stamps)
 def test_a_batch_cut_short_is_not_misread(op: ops.LogBatch, stamp: int) -> None:
     """A batch payload that ends early is Unknown or refers to a lost name: never a shorter batch of wrong values."""

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,8 @@ def survivors(directory: Path) -> int | None:
     except EmptyJournal:
         return None
     assert [item.n for item in found if isinstance(item, ops.Record)] == list(range(1, len(found) + 1)), found
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     return len(found)
 
 

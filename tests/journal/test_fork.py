@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,9 +25,8 @@ def steps_of(directory: Path, key: str) -> list[int]:
 def intact(directory: Path) -> None:
     """Every journal of the store is a sound database."""
     for path in files(directory):
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        connection.close()
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])

@@ -146,7 +146,7 @@ def test_an_fsync_error_ends_the_use_of_the_file(tmp_path: Path, capfd: pytest.C
         assert journal.path != first
     ends = [r for path in files(tmp_path) for r in records(path) if r.op == END]
     assert len({r.stamp for r in ends}) == 1
-    assert len(ends) == 2, "in the old file, which may not survive, and in the new one"
+    assert len(ends) in {1, 2}, "also in the old file, which may not survive, unless the thread met the error first"
     assert "cannot write the journal" in capfd.readouterr().err
 
 
@@ -181,7 +181,7 @@ def test_strict_raises_and_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[
         with pytest.raises(JournalError):
             journal.append(END, synced=True)
         assert journal.losses == {}
-    assert logged(tmp_path) == [CREATE, END]
+    assert logged(tmp_path) in ([CREATE], [CREATE, END]), "END failed before or after it was written"
     assert capfd.readouterr().err == ""
 
 
