@@ -147,7 +147,7 @@ def _bare_import(source: str, target: Path) -> float:
     bare = sqlite3.connect(target, isolation_level=None)
     bare.execute("PRAGMA journal_mode=WAL").fetchone()
     bare.execute("PRAGMA synchronous=NORMAL")
-    bare.execute("PRAGMA cache_size=-65536")
+    bare.execute("PRAGMA cache_size=-32768")
     for (sql,) in table:
         bare.execute(sql)
 
