@@ -120,7 +120,8 @@ def account(
     columns["metric", "owed"] += points_beyond
     columns["metric", "rejected"] += stuck["rejected"]
     columns["metric", "parked"] += stuck["parked"]
-    columns["metric", "delivered"] += entry.points - points_beyond - stuck.total()
+    # Not below zero: a rejected point stays listed when the journal that held it has been deleted.
+    columns["metric", "delivered"] += max(0, entry.points - points_beyond - stuck.total())
     if run.ledger.whole_parked() is not None:
         columns = _all_parked(columns)
     return _made(entry, run, columns, first_owed_ms)

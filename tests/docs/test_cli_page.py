@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
-from localtrack.cli.entry import ORDER, group
+from localtrack import TrackingClient
+from localtrack.cli.entry import ORDER, group, run
 from tests.docs.cli_help import PAGE, command_named, with_help
 
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -52,6 +57,46 @@ def test_every_option_is_documented_and_every_documented_option_exists(name: str
 def test_help_texts_are_those_of_the_commands() -> None:
     """The page holds each command's help, letter for letter; `python -m tests.docs.cli_help` renews it."""
     assert with_help(TEXT) == TEXT
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["runs"],
+        ["show", "first"],
+        ["conflicts"],
+        ["sync", "--to", "http://127.0.0.1:9", "--patience", "0"],
+        ["sync", "--to", "http://127.0.0.1:9", "--dry-run"],
+        ["sync", "--to", "http://127.0.0.1:9", "--dry-run", "--experiment", "Default"],
+    ],
+    ids=" ".join,
+)
+def test_every_field_of_the_json_is_documented(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names of all fields that `--json` prints stand in the command's section."""
+    monkeypatch.setenv("LOCALTRACK_STORE", str(tmp_path / "store"))
+    client = TrackingClient(str(tmp_path / "store"))
+    first = client.create_run("0", run_name="first").info.run_id
+    client.log_metric(first, "loss", 1.0)
+    client.create_run("0", run_name="second")
+    (tmp_path / "store" / "journals" / "broken.db").write_bytes(b"not a journal" * 100)
+    capsys.readouterr()
+    run([*arguments, "--json"])
+    told = TEXT if arguments[0] == "show" else section(arguments[0])
+    missing = {name for name in fields(json.loads(capsys.readouterr().out)) if not re.search(rf"\b{name}\b", told)}
+    assert missing == set()
+
+
+def fields(value: Any) -> Iterator[str]:
+    """The names of all fields; what users name (params, tags, ...) is left out."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield key
+        if key not in {"params", "tags", "metrics", "losses", "owed_by_kind"}:
+            yield from fields(item)
+    for item in value if isinstance(value, list) else ():
+        yield from fields(item)
 
 
 def test_exit_codes_of_the_page_are_those_of_the_code() -> None:
