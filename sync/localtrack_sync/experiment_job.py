@@ -53,6 +53,10 @@ class ExperimentPass:
         """A cell that nothing is known of but what it holds."""
         return Cell("experiment", self.desired.experiment_id, key, base, wrote_wall_s=self.desk.wall_s)
 
+    def suspect(self) -> bool:
+        """Whether a lost delivery state may have sent writes that are still under way."""
+        return not self.binding.virgin and self.desk.now < self.desk.started + self.desk.settle_s
+
     def owed(self) -> list[str]:
         """Keys of registers and tags that are not as wanted."""
         if self.ledger.experiment is None:
@@ -246,7 +250,7 @@ def _name(p: ExperimentPass, remote: RemoteExperiment) -> Part[None]:
         yield from _pin(p, NAME, "name", want, remote.name)
         return
     request = on_experiment("update", p.binding.remote_id, new_name=want)
-    yield from _register(p, NAME, want, request, lambda r: r.name)
+    yield from _register(p, NAME, want, request, lambda r: r.name, remote.name)
 
 
 def _tag(p: ExperimentPass, key: str, want: str | None, remote: RemoteExperiment) -> Part[None]:
@@ -254,8 +258,11 @@ def _tag(p: ExperimentPass, key: str, want: str | None, remote: RemoteExperiment
     shown = None if shown is None else shown[: p.desk.limits.experiment_tag_value]
     if is_settled(cell, want) or (cell is not None and cell.pinned):
         return
+    if cell is None and len({spelled(v) for v in (*p.desired.ever.get(key, ()), want)}) > 1 and p.suspect():
+        yield from settled(p.desk, p.desk.started)  # an unanswered write of another value may still be executed
     if shown == want and (cell is None or not cell.unsettled):
-        yield from p.ledger.save(p.cell(key, want))
+        echo = spelled(want) if cell is None and p.suspect() else ""
+        yield from p.ledger.save(replace(p.cell(key, want), unsettled=echo))
         return
     known = {spelled(v) for v in p.desired.ever.get(key, ())} | {spelled(None)}
     if cell is not None:
@@ -267,7 +274,7 @@ def _tag(p: ExperimentPass, key: str, want: str | None, remote: RemoteExperiment
         request = on_experiment("delete-experiment-tag", p.binding.remote_id, key=key)
     else:
         request = on_experiment("set-experiment-tag", p.binding.remote_id, key=key, value=want)
-    yield from _register(p, key, want, request, lambda r: r.tags.get(key))
+    yield from _register(p, key, want, request, lambda r: r.tags.get(key), shown)
 
 
 def _pin(p: ExperimentPass, key: str, kind: str, want: str | None, shown: str | None) -> Part[None]:
@@ -282,7 +289,7 @@ def _delete(p: ExperimentPass) -> Part[None]:
         if cell is None or not cell.pinned:
             yield from _pin(p, DELETED, "lifecycle", "deleted", words)
         return
-    yield from _register(p, DELETED, "1", on_experiment("delete", p.binding.remote_id), _life)
+    yield from _register(p, DELETED, "1", on_experiment("delete", p.binding.remote_id), _life, "0")
 
 
 def _restore(p: ExperimentPass) -> Part[None]:
@@ -290,7 +297,7 @@ def _restore(p: ExperimentPass) -> Part[None]:
     if is_settled(p.ledger.cells.get(DELETED), "0"):
         return
     yield from p.ledger.save(replace(p.binding, restores=p.binding.restores + 1))
-    yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life)
+    yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life, "1")
 
 
 def _life(remote: RemoteExperiment) -> str:
@@ -303,8 +310,18 @@ def _register(
     want: str | None,
     request: Request,
     shown: Callable[[RemoteExperiment], str | None],
+    seen: str | None,
 ) -> Part[None]:
-    """Bring one cell to `want`: saved, sent, read back until it is known."""
+    """Bring one cell to `want`: saved, sent, read back until it is known.
+
+    Args:
+        p: the pass.
+        key: of the cell.
+        want: what it should hold.
+        request: that writes it.
+        shown: what a look at the experiment says of it.
+        seen: what it held at the last look.
+    """
     ledger = p.ledger
     for _ in range(TRIES):
         cell = ledger.cells.get(key)
@@ -314,8 +331,9 @@ def _register(
             until = ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
             if p.desk.now < until:
                 yield Wait(until, "an older change of the experiment may still be executed")
-        before = cell if cell is not None else replace(p.cell(key, None), sure=False)
-        still = bool(before.unsettled) and p.desk.now < ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
+        before = cell if cell is not None else p.cell(key, seen)
+        open_yet = p.suspect() if cell is None else bool(cell.unsettled)
+        still = open_yet and p.desk.now < ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
         pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
         yield from ledger.save(pending)
         try:

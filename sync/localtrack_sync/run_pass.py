@@ -257,6 +257,10 @@ class RunPass:
         """Whether a write of the same value, sent before, may still be executed at this moment."""
         return bool(cell.unsettled) and self.desk.now < self.since(key) + self.desk.settle_s
 
+    def suspect(self) -> bool:
+        """Whether a lost delivery state may have sent writes that are still under way."""
+        return not self.binding.fresh and self.desk.now < self.desk.started + self.desk.settle_s
+
     def settled_cell(self, cell: Cell) -> Cell:
         """The cell as it is once the time of its unsettled write has passed: that value may be there, or not."""
         if not cell.unsettled or self.keep_unknown(cell, cell.key):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from localtrack_sync.cells import Sight, after_write, before_write, see
+from localtrack_sync.cells import Sight, after_write, before_write, see, spelled
 from localtrack_sync.effects import Request
 from localtrack_sync.isolate import INDEX
 from localtrack_sync.jobs import Ending
@@ -94,11 +94,11 @@ class Tagger:
             sight = Sight.OURS
         blank = p.blank(key)
         if sight is Sight.SAME:
-            known = (
-                replace(blank, base=want)
-                if cell is None or quiet
-                else after_write(cell, want, still_unsettled=p.keep_unknown(cell, key))
-            )
+            if cell is None or quiet:
+                echo = spelled(want) if cell is None and p.suspect() else ""
+                known = replace(blank, base=want, unsettled=echo)
+            else:
+                known = after_write(cell, want, still_unsettled=p.keep_unknown(cell, key))
             plan.known.append(known)
         elif sight is Sight.OUTSIDE:
             plan.known.append(replace(blank, base=shown, pinned=True))
@@ -150,7 +150,7 @@ class Tagger:
         for key in keys:
             want, cell = writes[key]
             earlier = before[key]
-            still = earlier is not None and self.p.keep_unknown(earlier, key)
+            still = self.p.suspect() if earlier is None else self.p.keep_unknown(earlier, key)
             done.append(after_write(cell, want, still_unsettled=still))
         stale = [r for key in keys for r in self._obsolete(key)]
         yield from self.p.ledger.save(*done, drops=stale)

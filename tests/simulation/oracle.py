@@ -59,7 +59,7 @@ class Oracle:
             f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)
         ]
 
-    def _run(self, run_id: str) -> None:
+    def _run(self, run_id: str) -> None:  # noqa: C901 - one branch for each way a run may end
         desired = self.world.desired_run(run_id)
         assert desired is not None, "its creation is imported"
         carrying = [r for r in self.remote.runs.values() if r.tags.get("localtrack.uid") == run_id]
@@ -72,6 +72,10 @@ class Oracle:
             unknowable = self.people.lost_state_at >= 0.0 and self.world.ever_deleted(run_id)
             if not run.deleted and not unknowable:
                 self._wrong(run_id, "revived, though somebody else deleted it")
+            return
+        if run.deleted and not desired.deleted and run.run_id in self.people.perhaps:
+            if not self._records(run_id, Parked):
+                self._wrong(run_id, "deleted on the remote, and nothing says so")
             return
         if run.deleted and self.people.lost_state_at >= 0.0 and self.world.ever_deleted(run_id):
             # With the delivery state the knowledge is gone that it was we who deleted it: it stays deleted, and is

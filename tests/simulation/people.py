@@ -31,9 +31,11 @@ class People:
 
     Attributes:
         knows: whether the delivery state knows anything of a tag of a run.
+        wanted_absent: whether localtrack, too, believes a tag to be absent.
         deleted_here: whether the run is deleted in the journals; a lost delivery state may then have deleted it there.
         edits: (remote run, key) -> the edit that stands there.
         deleted: remote runs that somebody deleted.
+        perhaps: remote runs that somebody deleted while localtrack could not know whether it had done so itself.
         restored: experiments that localtrack restored: whose deletion of a run there was the last, it cannot tell.
         excused: cells where an edit was lost in a gap that the documentation names.
         forgetful: the delivery state was lost at some time: a removal before that cannot be told from "never written".
@@ -43,12 +45,14 @@ class People:
         self.rng = rng
         self.remote = remote
         self.knows: Callable[[str, str], bool] = lambda _uid, _key: True
+        self.wanted_absent: Callable[[str, str], bool] = lambda _uid, _key: False
         self.deleted_here: Callable[[str], bool] = lambda _uid: False
         self.settle_s = settle_s
         self.edits: dict[tuple[str, str], Edit] = {}
         self.deleted: set[str] = set()
         self.wrote: dict[tuple[str, str], float] = {}
         self.looks: dict[str, list[tuple[float, float]]] = {}
+        self.perhaps: set[str] = set()
         self.restored: set[str] = set()
         self.excused: set[tuple[str, str]] = set()
         self.lost_state_at = -1.0
@@ -63,8 +67,10 @@ class People:
         run = self.rng.choice(runs)
         if self.rng.random() < 0.07:
             run.deleted = True
-            if run.experiment_id not in self.restored:
-                self.deleted.add(run.run_id)
+            known = run.experiment_id not in self.restored and self.knows(
+                run.tags.get("localtrack.uid", ""), "@deleted"
+            )
+            (self.deleted if known else self.perhaps).add(run.run_id)
             return f"delete {run.run_id}"
         key = f"t{self.rng.randrange(4)}"
         self.count += 1
@@ -119,8 +125,8 @@ class People:
             self.excused.add((run_id, key))
             if self._shown(run_id, started) <= edit.at or started <= edit.at:
                 continue  # gap (a): edited between our look and our write, or while the write was under way
-            believed = self.knows(run.tags.get("localtrack.uid", ""), key)
-            if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0 or not believed):
+            believed = self.wanted_absent(run.tags.get("localtrack.uid", ""), key)
+            if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0 or believed):
                 continue  # gaps (b), (d): a removal that looks like a write that was never executed
             self.violations.append(f"overwrote the edit {edit} of tag {key} of run {run_id}: {given}")
 

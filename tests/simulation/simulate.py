@@ -104,6 +104,7 @@ class Simulation:
         self.people = People(random.Random(rng.random()), self.remote, SETTLE_S)
         self.network.after_write = self.people.on_write
         self.people.knows = self._knows
+        self.people.wanted_absent = self._wanted_absent
         self.people.deleted_here = self._deleted_here
         self.network.after_look = self.people.on_look
         self.state = MemoryState()
@@ -217,9 +218,13 @@ class Simulation:
         self.network.send(request, answer)
 
     def _knows(self, run_id: str, key: str) -> bool:
-        """Whether the delivery state has ever seen anything but nothing in a tag."""
+        """Whether the delivery state knows for sure that there is something in a cell."""
         cells = (r for r in self.state.all() if isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key))
-        return any(cell.base is not None for cell in cells)
+        return any(cell.base is not None and cell.sure and not cell.unsettled for cell in cells)
+
+    def _wanted_absent(self, run_id: str, key: str) -> bool:
+        cells = (r for r in self.state.all() if isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key))
+        return all(cell.base is None for cell in cells)
 
     def _deleted_here(self, run_id: str) -> bool:
         return run_id in self.world.plans and self.world.ever_deleted(run_id)
