@@ -17,6 +17,7 @@ CREATE TABLE experiment_binding (
   remote_id TEXT NOT NULL,
   created INTEGER NOT NULL,
   virgin INTEGER NOT NULL,
+  restores INTEGER NOT NULL,
   PRIMARY KEY (scope, scope_id)
 ) WITHOUT ROWID;
 CREATE TABLE run_binding (
@@ -30,6 +31,7 @@ CREATE TABLE run_binding (
   artifact_uri TEXT NOT NULL,
   fresh INTEGER NOT NULL,
   bound_wall_s REAL NOT NULL,
+  restores INTEGER NOT NULL,
   sweep_wall_s REAL NOT NULL,
   PRIMARY KEY (scope, scope_id)
 ) WITHOUT ROWID;
@@ -96,5 +98,6 @@ CREATE TABLE parked (
   value TEXT NOT NULL,
   reason TEXT NOT NULL,
   since_wall_s REAL NOT NULL,
+  tries INTEGER NOT NULL,
   PRIMARY KEY (scope, scope_id, kind, key)
 ) WITHOUT ROWID;
