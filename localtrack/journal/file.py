@@ -276,7 +276,7 @@ class JournalFile:
         return [] if self._connection is None else self._connection.execute(sql, parameters).fetchall()
 
     def seal(self, stamp_after: Callable[[int], int]) -> None:
-        """Write SEAL, fold the log into one plain file in rollback mode, that any medium carries, close. Never raises."""
+        """Write SEAL, fold the log into one plain file in rollback mode, and close it. Never raises."""
         with suppress(sqlite3.Error, OSError):
             self.write(ops.Seal(), stamp_after)
             self.fence()
