@@ -109,7 +109,7 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
         if not needed and p.desired.deleted and set(p.owed()) <= {DELETED}:
             yield from p.ledger.save(p.cell(DELETED, "1"))
             return
-        yield from _restore(p)
+        yield from _restore(p, deleted=True)
         remote = yield from _look(p)
     elif DELETED not in p.ledger.cells:
         yield from p.ledger.save(p.cell(DELETED, "0"))
@@ -121,7 +121,7 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
         yield AllRuns(p.desired.experiment_id)
         yield from _delete(p)
     else:
-        yield from _restore(p)
+        yield from _restore(p, deleted=False)
 
 
 # --- binding ---
@@ -223,6 +223,8 @@ def _look(p: ExperimentPass) -> Part[RemoteExperiment]:
 
 def _ours_deleted(p: ExperimentPass) -> bool:
     cell = p.ledger.cells.get(DELETED)
+    if p.desired.deleted and p.binding.created and not p.binding.virgin:
+        return True  # a lost delivery state may have done it
     return cell is not None and "=1" in (spelled(cell.base), cell.unsettled, *cell.poss)
 
 
@@ -292,10 +294,13 @@ def _delete(p: ExperimentPass) -> Part[None]:
     yield from _register(p, DELETED, "1", on_experiment("delete", p.binding.remote_id), _life, "0")
 
 
-def _restore(p: ExperimentPass) -> Part[None]:
+def _restore(p: ExperimentPass, *, deleted: bool) -> Part[None]:
     """Restore the experiment. MLflow restores all its runs with it: counted first, so that they are looked at again."""
-    if is_settled(p.ledger.cells.get(DELETED), "0"):
-        return
+    cell = p.ledger.cells.get(DELETED)
+    if cell is not None and is_settled(cell, "0"):
+        if not deleted:
+            return
+        yield from p.ledger.save(replace(cell, sure=False, poss=tuple(sorted({*cell.poss, "=1"}))))
     yield from p.ledger.save(replace(p.binding, restores=p.binding.restores + 1))
     yield from _register(p, DELETED, "0", on_experiment("restore", p.binding.remote_id), _life, "1")
 
@@ -335,6 +340,8 @@ def _register(
         open_yet = p.suspect() if cell is None else bool(cell.unsettled)
         still = open_yet and p.desk.now < ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
         pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
+        if before.unsettled not in ("", spelled(want)):  # it had its time; whether it was executed is not known
+            pending = replace(pending, sure=False, poss=tuple(sorted({*before.poss, before.unsettled})))
         yield from ledger.save(pending)
         try:
             judged: Judged = yield Ask(request, repeat=True)
@@ -352,6 +359,8 @@ def _register(
             return
         rejected = Rejected("experiment", p.desired.experiment_id, "tag", key, want or "", judged.words, p.desk.wall_s)
         yield from _undo(p, cell, pending)
+        if judged.verdict in (Verdict.INACTIVE, Verdict.FORBIDDEN):
+            raise Ended(Ending.OWED, judged.words)
         yield from ledger.save(rejected)
         return
     raise Ended(Ending.OWED, f"no answer to {request.path.rpartition('/')[2]} of the experiment")

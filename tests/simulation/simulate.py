@@ -141,13 +141,11 @@ class Simulation:
         self._pass()  # searches for second runs whose time has come
         self.network.run_until(self.network.now + 2 * SETTLE_S)
         requests = self.network.requests
-        self._pass()
+        stuck = [r for r in self._pass() if r.ending is not Ending.DELIVERED]
         resting = self.network.requests - requests
         outline = self.outline
         outline.problems += Oracle(self.world, self.remote, self.people, self.state).check()
-        parked = any("cursed" in p or "parked" in p for p in outline.problems)
-        stuck = [r for r in results if r.ending is not Ending.DELIVERED]
-        if resting and not stuck and not parked:
+        if resting and not stuck:
             outline.problems.append(f"{resting} requests although everything is delivered")
         outline.requests = self.network.requests
         outline.log = self.network.log
