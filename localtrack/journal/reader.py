@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from localtrack.journal import codec, connect, ops, salvage
+from localtrack.journal import codec, connect, log_end, ops, salvage
 from localtrack.journal.connect import EmptyJournal, HeldJournal
 from localtrack.journal.identity import read_identity
 
@@ -60,10 +60,12 @@ class RecordSource:
     Args:
         query: runs one SELECT in one short transaction.
         incarnation: 32 hex digits.
+        path: of the file, for a look at its log; empty when it is our own, whose log SQLite never reads anew.
     """
 
-    def __init__(self, query: salvage.Query, incarnation: str) -> None:
+    def __init__(self, query: salvage.Query, incarnation: str, path: str = "") -> None:
         self._query = query
+        self._path = path
         self._seed = codec.seed_of(incarnation)
         self._names: dict[int, str] = {}
         self._searched_records = False
@@ -158,6 +160,15 @@ class RecordSource:
             yield _damage(expected, expected + bad - 1, "damaged (checksum does not match)")
         elif why != "missing" and not salvage.end_is_readable(self._query):
             yield _damage(expected, OPEN_END, why)
+        elif self._path and (end := log_end.greatest_record(self._path, self._seed)) > expected:
+            yield from self._behind_damage(expected, end)
+
+    def _behind_damage(self, expected: int, end: int) -> Iterator[ops.Damage]:
+        """Damage when record `end`, seen in the log, is still two or more beyond what SQLite shows."""
+        ((shown,),) = self._query("SELECT max(n) FROM record", ())
+        if end > max(shown or 0, expected - 1) + 1 and (shown or 0) < expected:
+            why = "lost behind a damaged place of the write-ahead log, or in the second before a power cut"
+            yield _damage(expected, end, why)
 
     def _rows(self, after: int, limit: int) -> Iterator[salvage.Row | None]:
         """Rows in order; None when a damaged page is met, and then what can be read behind it."""
@@ -266,7 +277,9 @@ class JournalReader:
         except BaseException:
             self._connection.close()
             raise
-        self._source = RecordSource(self._query, self.info.incarnation)
+        # As SQLite names it: behind a snapshot of an inherited journal there is no log to look at.
+        opened = self._query("PRAGMA database_list", ())[0][2]
+        self._source = RecordSource(self._query, self.info.incarnation, opened)
 
     def _query(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, parameters).fetchall()

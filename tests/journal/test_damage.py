@@ -236,3 +236,26 @@ def test_a_torn_log_gives_a_prefix(tmp_path: Path) -> None:
         lengths.append(len(found))
     assert lengths == sorted(lengths)
     assert lengths[-1] == 13
+
+
+def test_a_flipped_bit_in_the_log_of_a_killed_process_is_named(tmp_path: Path) -> None:
+    """Where SQLite silently stops reading a log, the acknowledged records behind that place are counted, exactly."""
+    with journal_in(tmp_path / "live") as journal:
+        journal.append(CREATE)
+        for step in range(60):
+            journal.append_metric(RUN, "loss", step, None, step)
+        assert journal.path is not None
+        database, log = Path(journal.path).read_bytes(), bytearray(Path(journal.path + "-wal").read_bytes())
+    frame = 24 + connect.PAGE_SIZE
+    for number in range(2, (len(log) - 32) // frame - 1, 7):
+        copy = tmp_path / f"bit{number}.db"
+        copy.write_bytes(database)
+        bad = bytearray(log)
+        bad[32 + number * frame + 24 + 500] ^= 4
+        Path(f"{copy}-wal").write_bytes(bad)
+        with JournalReader(str(copy)) as reader:
+            *found, damage = reader.read(0)
+        assert [record.n for record in found if isinstance(record, ops.Record)] == list(range(1, len(found) + 1))
+        assert isinstance(damage, ops.Damage)
+        assert (damage.first_n, damage.last_n) == (len(found) + 1, 61)
+        assert "write-ahead log" in damage.reason
