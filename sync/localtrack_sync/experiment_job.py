@@ -258,7 +258,7 @@ def _name(p: ExperimentPass, remote: RemoteExperiment) -> Part[None]:
 def _tag(p: ExperimentPass, key: str, want: str | None, remote: RemoteExperiment) -> Part[None]:
     cell, shown = p.ledger.cells.get(key), remote.tags.get(key)
     shown = None if shown is None else shown[: p.desk.limits.experiment_tag_value]
-    if is_settled(cell, want) or (cell is not None and cell.pinned):
+    if key not in p.owed():
         return
     if cell is None and len({spelled(v) for v in (*p.desired.ever.get(key, ()), want)}) > 1 and p.suspect():
         yield from settled(p.desk, p.desk.started)  # an unanswered write of another value may still be executed
@@ -336,12 +336,9 @@ def _register(
             until = ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
             if p.desk.now < until:
                 yield Wait(until, "an older change of the experiment may still be executed")
-        before = cell if cell is not None else p.cell(key, seen)
         open_yet = p.suspect() if cell is None else bool(cell.unsettled)
         still = open_yet and p.desk.now < ledger.unknown.get(key, p.desk.started) + p.desk.settle_s
-        pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
-        if before.unsettled not in ("", spelled(want)):  # it had its time; whether it was executed is not known
-            pending = replace(pending, sure=False, poss=tuple(sorted({*before.poss, before.unsettled})))
+        pending = _pending(p, cell if cell is not None else p.cell(key, seen), want)
         yield from ledger.save(pending)
         try:
             judged: Judged = yield Ask(request, repeat=True)
@@ -364,6 +361,15 @@ def _register(
         yield from ledger.save(rejected)
         return
     raise Ended(Ending.OWED, f"no answer to {request.path.rpartition('/')[2]} of the experiment")
+
+
+def _pending(p: ExperimentPass, before: Cell, want: str | None) -> Cell:
+    """The cell as it is saved before a write is sent."""
+    pending = replace(before, unsettled=spelled(want), wrote_wall_s=p.desk.wall_s)
+    if before.unsettled in ("", spelled(want)):
+        return pending
+    # The older write had its time; whether it was executed is not known.
+    return replace(pending, sure=False, poss=tuple(sorted({*before.poss, before.unsettled})))
 
 
 def _undo(p: ExperimentPass, cell: Cell | None, pending: Cell) -> Part[None]:

@@ -121,6 +121,7 @@ def _rounds(p: RunPass) -> Part[None]:
             yield from deliver_params(p)
             yield from deliver_metrics(p)
             yield from Tagger(p).run()
+            yield from p.unpark_done()
             latest: DesiredRun = yield ReadRun(p.desired.run_id)
             p.desired = latest
             if p.data_owed():

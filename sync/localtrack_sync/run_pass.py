@@ -155,32 +155,40 @@ class RunPass:
 
     def owed_params(self) -> dict[str, str]:
         """Params that are neither delivered nor settled otherwise."""
-        ledger, owed = self.ledger, {}
-        for key, value in self.params().items():
-            delivered, conflict = ledger.params.get(key), ledger.conflicts.get(("param", key))
-            rejected = ledger.rejected.get(("param", key))
-            if delivered is not None and delivered.value == value:
-                continue
-            if conflict is not None and conflict.ours == value:
-                continue
-            if rejected is not None and rejected.value == value:
-                continue
-            if not self.rests("param", key):
-                owed[key] = value
-        return owed
+        open_ = {key: value for key, value in self.params().items() if self._param_open(key, value)}
+        return {key: value for key, value in open_.items() if not self.rests("param", key)}
+
+    def _param_open(self, key: str, value: str) -> bool:
+        ledger = self.ledger
+        delivered, conflict = ledger.params.get(key), ledger.conflicts.get(("param", key))
+        rejected = ledger.rejected.get(("param", key))
+        return not (
+            (delivered is not None and delivered.value == value)
+            or (conflict is not None and conflict.ours == value)
+            or (rejected is not None and rejected.value == value)
+        )
 
     def owed_tags(self) -> dict[str, str | None]:
         """Tags that are neither as wanted nor settled otherwise."""
-        return {key: want for key, want in self.tags().items() if self._tag_owed(key, want)}
+        open_ = {key: want for key, want in self.tags().items() if self._tag_open(key, want)}
+        return {key: want for key, want in open_.items() if not self.rests("tag", key)}
 
-    def _tag_owed(self, key: str, want: str | None) -> bool:
-        cell = self.ledger.cells.get(key)
-        if cell is not None and cell.pinned:
-            return False
-        rejected = self.ledger.rejected.get(("tag", key))
+    def _tag_open(self, key: str, want: str | None) -> bool:
+        cell, rejected = self.ledger.cells.get(key), self.ledger.rejected.get(("tag", key))
         if rejected is not None and rejected.value == (want or ""):
             return False
-        return not is_settled(cell, want) and not self.rests("tag", key)
+        return not is_settled(cell, want) and not (cell is not None and cell.pinned)
+
+    def unpark_done(self) -> Part[None]:
+        """Drop the records of params and tags that were parked and have come to another end since."""
+        params, tags = self.params(), self.tags()
+        done = []
+        for (kind, key), record in self.ledger.parked.items():
+            param = kind == "param" and not (key in params and self._param_open(key, params[key]))
+            tag = kind == "tag" and not (key in tags and self._tag_open(key, tags[key]))
+            if param or tag:
+                done.append(record)
+        yield from self.ledger.save(drops=done)
 
     def owed_heads(self) -> dict[str, int]:
         """Journals with metric points beyond the watermark: incarnation -> head."""

@@ -59,7 +59,7 @@ class Oracle:
             f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)
         ]
 
-    def _run(self, run_id: str) -> None:  # noqa: C901 - one branch for each way a run may end
+    def _run(self, run_id: str) -> None:
         desired = self.world.desired_run(run_id)
         assert desired is not None, "its creation is imported"
         carrying = [r for r in self.remote.runs.values() if r.tags.get("localtrack.uid") == run_id]
@@ -73,15 +73,10 @@ class Oracle:
             if not run.deleted and not unknowable:
                 self._wrong(run_id, "revived, though somebody else deleted it")
             return
-        if run.deleted and run.run_id in self.people.perhaps and self._records(run_id, Parked):
-            return
-        if run.deleted and self.people.lost_state_at >= 0.0 and self.world.ever_deleted(run_id):
-            # With the delivery state the knowledge is gone that it was we who deleted it: it stays deleted, and is
-            # parked.
-            if not desired.deleted and not self._records(run_id, Parked):
-                self._wrong(run_id, "deleted on the remote, and nothing says so")
-            if not desired.deleted:
-                return
+        if run.deleted and run.run_id in self.people.perhaps:
+            return  # it stays deleted; when something is owed it is parked
+        if run.deleted and not desired.deleted and self.people.lost_state_at >= 0.0 and self.world.ever_deleted(run_id):
+            return  # with the delivery state the knowledge is gone that it was we who deleted it: it stays deleted
         if len(carrying) > 1 and run.deleted and self.people.lost_state_at >= 0.0 and self._records(run_id, Parked):
             return  # two lost delivery states, two runs, and a late read showed the one that had been swept away
         live = [r.run_id for r in carrying if not r.deleted and r.run_id not in self.people.deleted]
