@@ -6,6 +6,7 @@ import gc
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from localtrack.catalog import paging
@@ -68,9 +69,13 @@ def latest(connection: sqlite3.Connection, run_id: str) -> list[Metric]:
 def _plain(connection: sqlite3.Connection, run_id: str, key: str, found: tuple[int, int]) -> list[Metric]:
     """A whole history of numbers only: fewer columns, and equal neighbours told apart here, take half the time."""
     rows = connection.execute(_PLAIN, found).fetchall()
-    kept = [rows[0]] if rows else []
-    kept += [row for row, before in zip(rows[1:], rows, strict=False) if row != before]
-    return [Metric(key, value, ts, step, None, None, None, run_id) for ts, step, value in kept]
+    # Metric(...) passes through a Python function; for a million of them that is an eighth of the time.
+    new = tuple.__new__
+    return [
+        new(Metric, (key, row[2], row[0], row[1], None, None, None, run_id))
+        for row, before in zip(rows, chain((None,), rows), strict=False)
+        if row != before
+    ]
 
 
 def extras_of(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, tuple[Any, Any, Any]]:

@@ -13,6 +13,7 @@ import click
 from localtrack.catalog.entries import JournalEntry
 from localtrack.cli import screen, wording
 from localtrack.cli.table import Column
+from localtrack.journal.ops import Damage
 from localtrack.store import Store
 
 #: Journals in good order that are listed without --journals: with one journal per process there may be thousands.
@@ -90,11 +91,18 @@ def _alive(pid: int) -> bool:
 def trouble_of(journal: JournalEntry) -> str:
     """What is wrong with a journal, in one line; empty when nothing is."""
     told = [journal.error] if journal.error else []
-    told += [f"records {d.first_n} to {d.last_n}: {d.reason}" for d in journal.damage]
+    told += [damage_in_words(damage) for damage in journal.damage]
     told += [f"{wording.count(n, kind)} could not be written" for kind, n in sorted(journal.losses.items()) if n]
     if journal.unknown_ops:
         told.append(f"{wording.count(journal.unknown_ops, 'record')} of a newer localtrack")
     return "; ".join(told)
+
+
+def damage_in_words(damage: Damage) -> str:
+    """The reason; most name their records themselves."""
+    return (
+        damage.reason if "record" in damage.reason else f"records {damage.first_n} to {damage.last_n}: {damage.reason}"
+    )
 
 
 def described(store: Store, journal: JournalEntry) -> dict[str, Any]:
