@@ -18,10 +18,10 @@ GROUP = "localtrack.commands"
 #: Shells ask for completions through this variable (docs/cli.md).
 COMPLETION = "_LOCALTRACK_COMPLETE"
 #: Commands of the training side, loaded when asked for: `localtrack runs` does not pay for the others.
-OWN = {"runs": "localtrack.cli.runs:runs", "show": "localtrack.cli.show:show"}
+OWN = {"runs": "localtrack.cli.runs:runs", "show": "localtrack.cli.show:show", "query": "localtrack.cli.query:query"}
 #: Commands of the replay side (localtrack_sync), found by entry point: this package never imports that one.
 REPLAY = ("sync", "status", "conflicts")
-ORDER = ("status", "runs", "show", "conflicts", "sync")
+ORDER = ("status", "runs", "show", "conflicts", "sync", "query")
 
 HELP = """Experiment tracking that works offline.
 
