@@ -38,6 +38,8 @@ from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verd
 
 #: Failures of one request while others are answered, after which its job ends for this pass.
 STUCK = 12
+#: What an experiment waits for that goes on when all runs have ended.
+_RUNS = "runs"
 #: Job number of the probe that tries a remote that is away.
 PROBE_JOB = -1
 
@@ -73,7 +75,7 @@ class Engine:
         self._open: set[int] = set()
         self._performing: Slot | None = None
         self._begun = False
-        self._left = 0
+        self._left = self._runs_left = 0
         self._sleeping: list[tuple[float, int]] = []
         self._most_active = 2 * settings.connections + 1
         self._active = 0
@@ -152,6 +154,7 @@ class Engine:
         self._slots.append(slot)
         self._by_key[slot.key] = slot
         self._left += 1
+        self._runs_left += kind == "run"
         self._backlog.append(slot)
         return slot
 
@@ -275,18 +278,23 @@ class Engine:
             else:
                 self._ready(waiter, slot.bound)
         if slot.done and slot.key[0] == "run":
-            for other in self._slots:
-                if other.waits_for == ("runs of", other.key[1]):
-                    other.waits_for = None
-                    self._all_runs(other, other.key[1])
+            self._runs_left -= 1
+            if not self._runs_left:
+                self._after_runs()
 
     def _all_runs(self, slot: Slot, experiment_id: str) -> None:
         """Go on when no run is left that could still need the experiment."""
-        if any(other.key[0] == "run" and not other.done for other in self._slots):
-            self._release(slot)
-            slot.waits_for = ("runs of", experiment_id)
-        else:
-            self._ready(slot, None)
+        self._release(slot)
+        slot.waits_for = (_RUNS, experiment_id)
+        if not self._runs_left:
+            self._after_runs()
+
+    def _after_runs(self) -> None:
+        """The experiments that waited for the runs go on."""
+        for slot in self._slots:
+            if slot.waits_for is not None and slot.waits_for[0] == _RUNS:
+                slot.waits_for = None
+                self._ready(slot, None)
 
     def _break_circle(self) -> bool:
         """Runs that are each other's parents would wait for ever: let one of them go on without."""
