@@ -115,27 +115,27 @@ class Network:
             self.at(end, lambda: answer(outcomes[kind]))
         elif kind in ("lost after", "html after", "503 after"):
             after: dict[str, Outcome] = {"lost after": lost, "html after": html, "503 after": busy}
-            self.at(started + took / 2, lambda: self._unheard(request, started, end))
+            self.at(started + took / 2, lambda: self._unheard(request, started))
             self.at(end, lambda: answer(after[kind]))
         elif kind == "zombie":
-            late = end + rng.uniform(0.0, self.settle_s - EPSILON)
-            self.at(late, lambda: self._unheard(request, started, end))
+            late = rng.uniform(end, started + self.settle_s - EPSILON)  # (a kill may end our waiting before `end`)
+            self.at(late, lambda: self._unheard(request, started))
             self.at(end, lambda: answer(lost))
         elif kind == "twin":  # a uniqueness error of the database, although nothing was written
             unique = Reply(400, {"error_code": "BAD_REQUEST", "message": "UNIQUE constraint failed"}, "UNIQUE")
             outcome: Outcome = unique if request.path.endswith("/log-batch") else lost
             self.at(end, lambda: answer(outcome))
         else:
-            self.at(started + took / 2, lambda: self._half(request, started, end))
+            self.at(started + took / 2, lambda: self._half(request, started))
             died: Outcome = rng.choice((lost, broken))
             self.at(end, lambda: answer(died))
 
-    def _unheard(self, request: Request, started: float, gave_up: float) -> None:
+    def _unheard(self, request: Request, started: float) -> None:
         """Executed, and nobody will know."""
-        self._execute(request, started, gave_up=gave_up)
+        self._execute(request, started, gave_up=started)
 
-    def _half(self, request: Request, started: float, end: float) -> None:
+    def _half(self, request: Request, started: float) -> None:
         """The server dies in the middle of a batch."""
         self.remote.row_limit = self.rng.randrange(0, 8)
-        self._execute(request, started, gave_up=end)
+        self._execute(request, started, gave_up=started)
         self.remote.row_limit = None

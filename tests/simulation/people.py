@@ -100,7 +100,7 @@ class People:
         run_id = given.get("run_id", "")
         run = self.remote.runs.get(run_id)
         now = self.remote.now
-        if request.path.endswith("experiments/restore"):
+        if request.path.endswith("experiments/restore") and given["experiment_id"] in self.remote.restored:
             revived = {r.run_id for r in self.remote.runs.values() if r.experiment_id == given["experiment_id"]}
             self.deleted -= revived  # MLflow restores all runs of an experiment, whoever deleted them
             self.restored.add(given["experiment_id"])

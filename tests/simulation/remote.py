@@ -69,6 +69,7 @@ class Remote:
         self.stale_until: dict[str, list[tuple[float, RunState | None]]] = {}
         self.indexed = rng.random() < 0.7
         self.late_until = 0.0
+        self.restored: set[str] = set()
         self.row_limit: int | None = None  # the request dies after these many rows
 
     # --- what others see ---
@@ -170,6 +171,8 @@ class Remote:
         if found["deleted"] == deleted:
             raise missing("experiment in that state")
         found["deleted"] = deleted
+        if not deleted:
+            self.restored.add(experiment_id)
         for run in self.runs.values():
             if run.experiment_id == experiment_id:
                 self.remember(run.run_id, self.late_until)
