@@ -32,6 +32,8 @@ from tests.simulation.remote import Remote
 from tests.simulation.world import World
 
 SETTLE_S = 120.0
+#: Seconds since the epoch when the simulation begins.
+WALL_S = 1e9
 #: Steps of one pass after which it counts as endless.
 STEPS = 20_000
 #: Passes in peace after which everything must have been delivered.
@@ -178,7 +180,7 @@ class Simulation:
             connections=rng.choice([1, 2, 3]),
             patience_s=patience,
             window=rng.choice([2, 5, 100]),
-            wall_offset_s=1e9,
+            wall_offset_s=WALL_S,
         )
         jobs = [Job("run", run_id) for run_id in self.world.known_runs()]
         jobs += [Job("experiment", e) for e in self.world.experiments if self.peace or rng.random() < 0.3]
@@ -216,9 +218,10 @@ class Simulation:
         self.network.send(request, answer)
 
     def _knows(self, run_id: str, key: str) -> bool:
-        """Whether the delivery state knows for sure that there is something in a cell."""
+        """Whether the delivery state knows for sure, and since a settle time, that there is something in a cell."""
+        old = self.network.now + WALL_S - SETTLE_S
         cells = (r for r in self.state.all() if isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key))
-        return any(cell.base is not None and cell.sure and not cell.unsettled for cell in cells)
+        return any(c.base is not None and c.sure and not c.unsettled and c.wrote_wall_s <= old for c in cells)
 
     def _wanted_absent(self, run_id: str, key: str) -> bool:
         cells = (r for r in self.state.all() if isinstance(r, Cell) and (r.scope_id, r.key) == (run_id, key))
