@@ -128,18 +128,125 @@ class RunData:
 
 
 @dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset: what it is called, which version it is, and where it came from.
+
+    Attributes:
+        source_type, source: kind of the source and how to find it (JSON or a URI).
+        schema, profile: JSON text, or None.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputTag:
+    """One tag of a dataset input; mlflow.data.context says what it was used for."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset that went into a run."""
+
+    dataset: Dataset
+    tags: tuple[InputTag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelInput:
+    """A logged model that went into a run."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelOutput:
+    """A logged model that came out of a run, at a step."""
+
+    model_id: str
+    step: int = 0
+
+
+class LoggedModelStatus:
+    """Status of a logged model, as MLflow spells it."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    READY = "READY"
+    FAILED = "FAILED"
+    ALL = (PENDING, READY, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelParameter:
+    """One param of a logged model."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelTag:
+    """One tag of a logged model."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A logged model. Times are milliseconds since the epoch; `metrics` are the latest points logged to it."""
+
+    experiment_id: str
+    model_id: str
+    name: str
+    artifact_location: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    model_type: str | None = None
+    source_run_id: str | None = None
+    status: str = LoggedModelStatus.PENDING
+    status_message: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+
+    @property
+    def model_uri(self) -> str:
+        """How MLflow refers to it: `models:/<model_id>`."""
+        return f"models:/{self.model_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file or directory among the artifacts: path relative to the artifact root, size in bytes (None: directory)."""
+
+    path: str
+    is_dir: bool
+    file_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunInputs:
     """Datasets and models that went into a run."""
 
-    dataset_inputs: tuple[object, ...] = ()
-    model_inputs: tuple[object, ...] = ()
+    dataset_inputs: tuple[DatasetInput, ...] = ()
+    model_inputs: tuple[LoggedModelInput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutputs:
     """Models that came out of a run."""
 
-    model_outputs: tuple[object, ...] = ()
+    model_outputs: tuple[LoggedModelOutput, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from localtrack.catalog import database, desired_queries, files, forking, history, listings, points, queries
+from localtrack.catalog import (
+    database,
+    desired_queries,
+    files,
+    forking,
+    history,
+    linked_queries,
+    listings,
+    model_queries,
+    points,
+    queries,
+)
 from localtrack.catalog.connections import Readers
-from localtrack.catalog.desired import DesiredExperiment, DesiredRun, Point
-from localtrack.catalog.entries import JournalEntry, RunEntry, Totals
+from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, Point, StoredFile
+from localtrack.catalog.entries import JournalEntry, ModelEntry, RunEntry, Totals
 from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer
 from localtrack.catalog.lock import LateError
 from localtrack.catalog.source import Source
 from localtrack.catalog.upkeep import Upkeep, is_damage, is_unwritable
-from localtrack.entities import Experiment, Metric, PagedList, Run
+from localtrack.entities import Experiment, LoggedModel, Metric, PagedList, Run
 from localtrack.journal.mounts import on_network
 from localtrack.journal.ops import COUNTER_BITS
 from localtrack.journal.writer import open_source as open_journal
@@ -258,6 +269,12 @@ class Catalog:
         page = queries.RunPage(tuple(experiment_ids), view_type, max_results, page_token, ascending)
         return self._ask(lambda db: queries.runs(db, self.store, page), refresh=refresh)
 
+    def model(self, model_id: str, *, allow_deleted: bool = False, refresh: bool = True) -> LoggedModel | None:
+        """A logged model by id; None when the store has none of that id, or it is deleted (unless allowed)."""
+        return self._ask(
+            lambda db: model_queries.model(db, self.store, model_id, allow_deleted=allow_deleted), refresh=refresh
+        )
+
     def metric_history(
         self,
         run_id: str,
@@ -299,6 +316,18 @@ class Catalog:
     def desired_run(self, run_id: str, *, refresh: bool = True) -> DesiredRun | None:
         """The state of a run after all imported ops, without its points; None while its creation is not imported."""
         return self._ask(lambda db: desired_queries.desired_run(db, run_id), refresh=refresh)
+
+    def desired_model(self, model_id: str, *, refresh: bool = True) -> DesiredModel | None:
+        """The state of a logged model after all imported ops; None while its creation is not imported."""
+        return self._ask(lambda db: model_queries.desired_model(db, model_id), refresh=refresh)
+
+    def model_index(self, *, refresh: bool = True) -> list[ModelEntry]:
+        """Every created logged model with its counts, oldest first, then by id."""
+        return self._ask(model_queries.model_index, refresh=refresh)
+
+    def files(self, owner: str, *, refresh: bool = True) -> tuple[StoredFile, ...]:
+        """The registered files of a run or logged model (by its id), by path."""
+        return self._ask(lambda db: linked_queries.files(db, owner), refresh=refresh)
 
     def points(
         self,

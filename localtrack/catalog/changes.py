@@ -7,38 +7,30 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from localtrack.catalog.merge import (
-    COVERS,
-    DELETED,
-    END_TIME,
     NAME,
     RUN_NAME_TAG,
-    STATUS,
     TAG,
     Cell,
     CellKey,
     Rank,
-    first,
     put,
 )
-from localtrack.entities import Metric
 from localtrack.journal.ops import (
-    POSITIONS_PER_RECORD,
     Damage,
     ExperimentCreate,
-    ExperimentLifecycle,
-    ExperimentRename,
-    ExperimentTagSet,
-    LogBatch,
     Loss,
+    ModelCreate,
     OpId,
-    Record,
+    RunAttach,
     RunCreate,
-    RunLifecycle,
-    RunUpdate,
-    Seal,
-    Unknown,
     stamp_ms,
 )
+
+#: (name, digest, source_type, source, schema, profile, tags) of a dataset, as in RunInputs.
+DatasetRow: TypeAlias = tuple[str, str, str, str, str | None, str | None, tuple[tuple[str, str], ...]]
+#: How the id of a logged model begins; other owners of artifacts are runs.
+MODEL_PREFIX = "m-"
+INPUT, OUTPUT = "input", "output"
 
 #: last_n of damage at the end of a file that does not tell how far it went: more may yet be read behind it.
 OPEN_END = 1 << 62
@@ -56,13 +48,14 @@ class Numbers:
 
     Attributes:
         journal: the journal that is being imported.
-        run, key, extra: run_id, metric key, `extra_text` -> number. `extra` holds "" -> 0.
+        run, key, extra, model: run_id, metric key, `extra_text`, model_id -> number. `extra` holds "" -> 0.
     """
 
     journal: int
     run: Mapping[str, int]
     key: Mapping[str, int]
     extra: Mapping[str, int]
+    model: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -84,6 +77,13 @@ class Changes:
         claims: (run_id, key, value) -> smallest OpId of this journal for that param value.
         run_ever: (run_id, tag key, value) -> nothing: every value ever written to a tag.
         experiment_ever: (experiment_id, kind, key, value) -> nothing: the same, and every name.
+        attaches: run_id -> first attach.
+        datasets: (run_id, name, digest) -> first input of that dataset.
+        links: (run_id, INPUT or OUTPUT, model_id) -> first link and its step.
+        history: (run_id, op) -> entry of the deprecated log_model.
+        model_claims: (model_id, key, value) -> smallest OpId, as `claims`.
+        model_ever: (model_id, tag key, value) -> nothing.
+        artifacts: (owner, path) -> last (size, sha256).
         upto: greatest record number seen, 0 for none; `last_stamp` is its stamp, 0 when it is damaged.
     """
 
@@ -99,6 +99,15 @@ class Changes:
     metrics: list[MetricRow] = field(default_factory=list)
     latest: dict[tuple[int, int], Rank] = field(default_factory=dict)
     extents: dict[str, Extent] = field(default_factory=dict)
+    attaches: dict[str, tuple[OpId, RunAttach]] = field(default_factory=dict)
+    datasets: dict[tuple[str, str, str], tuple[OpId, DatasetRow]] = field(default_factory=dict)
+    links: dict[tuple[str, str, str], tuple[OpId, int]] = field(default_factory=dict)
+    history: dict[tuple[str, OpId], str] = field(default_factory=dict)
+    models: dict[str, tuple[OpId, ModelCreate]] = field(default_factory=dict)
+    model_cells: dict[CellKey, Cell] = field(default_factory=dict)
+    model_ever: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    model_claims: dict[tuple[str, str, str], OpId] = field(default_factory=dict)
+    artifacts: dict[tuple[str, str], tuple[OpId, int, str]] = field(default_factory=dict)
     losses: list[tuple[int, Loss]] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     unknown: dict[int, int] = field(default_factory=dict)
@@ -134,37 +143,8 @@ class Points(Protocol):
         """(pos, key, step, ts, value), in order."""
 
 
-def fold(changes: Changes, record: Record | Damage) -> None:
-    """Add one record to `changes`, or note that it cannot be read."""
-    if isinstance(record, Damage):
-        changes.damage.append(record)
-        if record.last_n < OPEN_END:
-            _reach(changes, record.last_n, 0)
-        return
-    op_id = OpId(record.stamp, changes.incarnation, record.n)
-    op = record.op
-    ms = stamp_ms(record.stamp)
-    _reach(changes, record.n, record.stamp)
-    changes.max_stamp = max(changes.max_stamp, record.stamp)
-    changes.first_ms = min(changes.first_ms, ms)
-    changes.last_ms = max(changes.last_ms, ms)
-    if isinstance(op, LogBatch):
-        _fold_batch(changes, op_id, op)
-    elif isinstance(op, RunCreate | RunUpdate | RunLifecycle):
-        _fold_run(changes, op_id, op)
-    elif isinstance(op, ExperimentCreate | ExperimentRename | ExperimentTagSet | ExperimentLifecycle):
-        _fold_experiment(changes, op_id, op)
-    elif isinstance(op, Loss):
-        changes.losses.append((record.n, op))
-    elif isinstance(op, Seal):
-        changes.sealed = True
-    elif isinstance(op, Unknown):
-        changes.unknown[op.kind] = changes.unknown.get(op.kind, 0) + 1
-    else:
-        raise AssertionError(f"an op that the merge does not know: {op!r}")  # noqa: TRY004 - a broken invariant
-
-
-def _reach(changes: Changes, n: int, stamp: int) -> None:
+def reach(changes: Changes, n: int, stamp: int) -> None:
+    """Note how far the records came."""
     if n > changes.upto:
         changes.upto, changes.last_stamp = n, stamp
 
@@ -172,7 +152,7 @@ def _reach(changes: Changes, n: int, stamp: int) -> None:
 def fold_points(changes: Changes, points: Points) -> None:
     """Add a stretch of records that hold nothing but points: what `fold` does, without a value per record."""
     run_id = points.run_id
-    _reach(changes, points.last_n, points.last_stamp)
+    reach(changes, points.last_n, points.last_stamp)
     changes.max_stamp = max(changes.max_stamp, points.first_stamp, points.last_stamp)
     first_ms, last_ms = stamp_ms(points.first_stamp), stamp_ms(points.last_stamp)
     changes.first_ms = min(changes.first_ms, first_ms)
@@ -218,58 +198,6 @@ def extent_of(changes: Changes, run_id: str, ms: int) -> Extent:
     return extent
 
 
-def _fold_experiment(
-    changes: Changes,
-    op_id: OpId,
-    op: ExperimentCreate | ExperimentRename | ExperimentTagSet | ExperimentLifecycle,
-) -> None:
-    where, cells = op.experiment_id, changes.experiment_cells
-    if isinstance(op, ExperimentCreate):
-        old = changes.experiments.get(where)
-        if old is None or op_id < old[0]:
-            changes.experiments[where] = (op_id, op)
-        # A machine that did not know of the deletion goes on logging: its later creation brings the experiment back,
-        # else its runs could never be delivered. Only the runs made since then are back with it.
-        put(cells, (where, DELETED, ""), op_id, 0)
-        changes.experiment_ever[where, NAME, "", op.name] = None
-        for key, value in op.tags:
-            _put_experiment_tag(changes, op_id, where, key, value)
-    elif isinstance(op, ExperimentRename):
-        put(cells, (where, NAME, ""), op_id, op.name)
-        changes.experiment_ever[where, NAME, "", op.name] = None
-    elif isinstance(op, ExperimentLifecycle):
-        put(cells, (where, DELETED, ""), op_id, int(op.deleted))
-        put(cells, (where, COVERS, ""), op_id, int(op.deleted))
-    else:
-        _put_experiment_tag(changes, op_id, where, op.key, op.value)
-
-
-def _put_experiment_tag(changes: Changes, op_id: OpId, where: str, key: str, value: str | None) -> None:
-    put(changes.experiment_cells, (where, TAG, key), op_id, value)
-    if value is not None:
-        changes.experiment_ever[where, TAG, key, value] = None
-
-
-def _fold_run(changes: Changes, op_id: OpId, op: RunCreate | RunUpdate | RunLifecycle) -> None:
-    where, cells = op.run_id, changes.run_cells
-    extent_of(changes, where, stamp_ms(op_id.stamp))
-    if isinstance(op, RunCreate):
-        old = changes.runs.get(where)
-        if old is None or op_id < old[0]:
-            changes.runs[where] = (op_id, op)
-        for key, value in op.tags:
-            put_tag(changes, op_id, where, key, value)
-        put_name(changes, op_id, where, op.name)
-    elif isinstance(op, RunLifecycle):
-        put(cells, (where, DELETED, ""), op_id, int(op.deleted))
-    else:
-        if op.status is not None:
-            put(cells, (where, STATUS, ""), op_id, op.status)
-        if op.end_time is not None:
-            put(cells, (where, END_TIME, ""), op_id, op.end_time)
-        put_name(changes, op_id, where, op.name)
-
-
 def put_name(changes: Changes, op_id: OpId, run_id: str, name: str | None) -> None:
     """Name and name tag in one; an empty name changes nothing."""
     if name:
@@ -285,38 +213,6 @@ def put_tag(changes: Changes, op_id: OpId, run_id: str, key: str, value: str) ->
         return
     put(changes.run_cells, (run_id, TAG, key), op_id, value)
     changes.run_ever[(run_id, key, value)] = None
-
-
-def _fold_batch(changes: Changes, op_id: OpId, op: LogBatch) -> None:
-    run_id = op.run_id
-    extent = extent_of(changes, run_id, stamp_ms(op_id.stamp))
-    for param in op.params:
-        first(changes.claims, (run_id, param.key, param.value), op_id)
-    for key in op.deleted_tags:
-        put(changes.run_cells, (run_id, TAG, key), op_id, None)
-    for tag in op.tags:
-        put_tag(changes, op_id, run_id, tag.key, tag.value)
-    if op.metrics:
-        assert len(op.metrics) <= POSITIONS_PER_RECORD, "a record holds more points than it has positions"
-        base = op_id.n * POSITIONS_PER_RECORD
-        run = changes.numbers.run[run_id]
-        for pos, metric in enumerate(op.metrics, base):
-            _fold_metric(changes, run, pos, metric)
-        extent.points += len(op.metrics)
-        extent.head = max(extent.head, base + len(op.metrics) - 1)
-
-
-def _fold_metric(changes: Changes, run: int, pos: int, metric: Metric) -> None:
-    nan = int(metric.value != metric.value)
-    value = 0.0 if nan else metric.value + 0.0  # SQLite knows no -0.0 either
-    numbers = changes.numbers
-    key = numbers.key[metric.key]
-    extra = numbers.extra[extra_text(metric.model_id, metric.dataset_name, metric.dataset_digest)]
-    changes.metrics.append((run, numbers.journal, pos, key, metric.step, metric.timestamp, value, nan, extra))
-    rank = Rank(metric.step, metric.timestamp, value, nan)
-    old = changes.latest.get((run, key))
-    if old is None or rank > old:
-        changes.latest[run, key] = rank
 
 
 def extra_text(model_id: str | None, dataset_name: str | None, dataset_digest: str | None) -> str:

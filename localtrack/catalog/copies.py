@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 
-from localtrack.catalog.changes import CANNOT_KEEP, OPEN_END, Changes, fold
+from localtrack.catalog.changes import CANNOT_KEEP, OPEN_END, Changes
+from localtrack.catalog.fold import fold
 from localtrack.catalog.source import Source, UnreadableError, items
 from localtrack.journal.ops import Damage, Record
 

@@ -6,8 +6,10 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping
 
+from localtrack.catalog import linked_queries
+from localtrack.catalog.changes import INPUT, OUTPUT
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict
-from localtrack.catalog.merge import NAME, TAG
+from localtrack.catalog.merge import NAME, STATUS, TAG
 
 
 def desired_experiment(connection: sqlite3.Connection, experiment_id: str) -> DesiredExperiment | None:
@@ -40,12 +42,12 @@ def desired_run(connection: sqlite3.Connection, run_id: str) -> DesiredRun | Non
     """The state of a run after all imported ops, without its points; None while its creation is not imported."""
     row = connection.execute(
         "SELECT id, experiment_id, name, user_id, status, start_time, end_time, deleted, remote, remote_proof, "
-        "create_stamp FROM run WHERE run_id = ? AND create_stamp IS NOT NULL",
+        "create_stamp, attached FROM run WHERE run_id = ? AND create_stamp IS NOT NULL",
         (run_id,),
     ).fetchone()
     if row is None:
         return None
-    number, experiment_id, name, user_id, status, start_time, end_time, deleted, remote, proof, create_stamp = row
+    number, experiment_id, name, user_id, status, start_time, end_time, deleted, remote, proof, stamp, attached = row
     tags, dropped = _tags(connection, "run_cell", "run", number)
     params = dict(connection.execute("SELECT key, value FROM param WHERE run = ? ORDER BY key", (number,)))
     return DesiredRun(
@@ -53,7 +55,7 @@ def desired_run(connection: sqlite3.Connection, run_id: str) -> DesiredRun | Non
         experiment_id=experiment_id,
         name=name,
         user_id=user_id,
-        status=status,
+        status=status if not attached or _has_status(connection, number) else "",
         start_time=start_time,
         end_time=end_time,
         deleted=bool(deleted),
@@ -65,8 +67,19 @@ def desired_run(connection: sqlite3.Connection, run_id: str) -> DesiredRun | Non
         head=_head(connection, number),
         remote=remote,
         remote_proof=proof,
-        create_stamp=create_stamp,
+        create_stamp=stamp,
+        datasets=tuple(linked_queries.datasets(connection, [number]).get(number, ())),
+        model_inputs=tuple(one for one, _ in linked_queries.links(connection, INPUT, [number]).get(number, ())),
+        model_outputs=tuple(linked_queries.links(connection, OUTPUT, [number]).get(number, ())),
+        models_logged=tuple(linked_queries.history(connection, [number]).get(number, ())),
+        attached=bool(attached),
     )
+
+
+def _has_status(connection: sqlite3.Connection, number: int) -> bool:
+    """Whether anybody here set the status of a run."""
+    sql = f"SELECT 1 FROM run_cell WHERE run = ? AND kind = '{STATUS}'"
+    return connection.execute(sql, (number,)).fetchone() is not None
 
 
 def _tags(

@@ -18,6 +18,10 @@ class RunEntry:
         params, tags, points: how many; `points` counts recorded points, also equal ones.
         oldest_ms, newest_ms: time of the first and the last record about this run, milliseconds since the epoch.
         param_conflicts: how many params journals disagree on.
+        inputs, outputs: datasets and models that went in, models that came out.
+        models_logged: entries of the deprecated log_model.
+        files: how many files; `bytes` is their size.
+        attached: the run was created elsewhere.
         content: the same as long as nothing of the run has changed, whatever the order of import (made from the stamps
             of winners and counts): lets a replay pass over a delivered run without reading it.
     """
@@ -39,6 +43,40 @@ class RunEntry:
     oldest_ms: int
     newest_ms: int
     param_conflicts: int = 0
+    content: str = ""
+    inputs: int = 0
+    outputs: int = 0
+    models_logged: int = 0
+    files: int = 0
+    bytes: int = 0
+    attached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One logged model in a list of all.
+
+    Attributes:
+        creation_ms, updated_ms: milliseconds since the epoch.
+        params, tags, files: how many; `bytes` is the size of the files.
+        content: as in RunEntry.
+    """
+
+    model_id: str
+    experiment_id: str
+    name: str
+    status: str
+    deleted: bool
+    source_run_id: str | None
+    remote: str | None
+    remote_proof: str | None
+    create_stamp: int
+    creation_ms: int
+    updated_ms: int
+    params: int = 0
+    tags: int = 0
+    files: int = 0
+    bytes: int = 0
     content: str = ""
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from localtrack.catalog import copies, writing
-from localtrack.catalog.changes import CANNOT_KEEP, OPEN_END, Changes, Numbers, fold, fold_points
+from localtrack.catalog.changes import CANNOT_KEEP, OPEN_END, Changes, Numbers, fold_points
 from localtrack.catalog.files import Signature
+from localtrack.catalog.fold import fold
 from localtrack.catalog.source import Source, UnreadableError, bulk, guarded, items
 from localtrack.errors import StoreError
 from localtrack.journal.ops import Damage, JournalInfo
@@ -50,6 +51,7 @@ class Importer:
         self._run = writing.NumberOf(connection, "run", "run_id")
         self._key = writing.NumberOf(connection, "metric_key", "key")
         self._extra = writing.ExtraNumberOf(connection, "metric_extra", "text")
+        self._model = writing.NumberOf(connection, "model", "model_id")
         self._uncommitted = 0
         self._committed: Callable[[], None] = _nothing
 
@@ -136,7 +138,9 @@ class Importer:
         self._connection.execute("RELEASE heal")
 
     def _changes(self, source: Source, journal: int) -> Callable[[], Changes]:
-        return lambda: Changes(source.info.incarnation, Numbers(journal, self._run, self._key, self._extra))
+        return lambda: Changes(
+            source.info.incarnation, Numbers(journal, self._run, self._key, self._extra, self._model)
+        )
 
     def _bring_records(self, source: Source, journal: int) -> None:
         """Import what is new in a journal, in pieces that fit into memory."""
@@ -196,7 +200,7 @@ class Importer:
         return after
 
     def _forget_numbers(self) -> None:
-        for numbers in (self._run, self._key, self._extra):
+        for numbers in (self._run, self._key, self._extra, self._model):
             numbers.clear()
 
     def _commit_and_go_on(self) -> None:

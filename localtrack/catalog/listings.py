@@ -21,11 +21,23 @@ WITH
   cells AS (
     SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM run_cell GROUP BY run),
   claims AS (
-    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM param_claim GROUP BY run)
+    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM param_claim GROUP BY run),
+  linked AS (
+    SELECT run, sum(kind <> 'output' AND kind <> 'history') inputs, sum(kind = 'output') outputs,
+      sum(kind = 'history') history,
+      count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content
+    FROM (SELECT run, 'dataset' kind, stamp, n FROM dataset_input UNION ALL SELECT run, kind, stamp, n FROM model_link
+      UNION ALL SELECT run, 'history', stamp, n FROM model_history) GROUP BY run),
+  files AS (
+    SELECT owner, count(*) n, sum(size) bytes,
+      count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM artifact GROUP BY owner)
 SELECT r.run_id, r.experiment_id, coalesce(e.name, r.experiment_id), r.name, r.status, r.deleted, r.start_time,
   r.end_time, r.remote, r.remote_proof, r.create_stamp, coalesce(params.n, 0), coalesce(tags.n, 0), extent.points,
   extent.oldest, extent.newest, coalesce(conflicts.n, 0),
   coalesce(cells.content, '') || '/' || coalesce(claims.content, '') || '/' || extent.points || '/' || r.deleted
+    || '/' || coalesce(linked.content, '') || '/' || coalesce(files.content, ''),
+  coalesce(linked.inputs, 0), coalesce(linked.outputs, 0), coalesce(linked.history, 0), coalesce(files.n, 0),
+  coalesce(files.bytes, 0), r.attached
 FROM run r
 JOIN extent ON extent.run = r.id
 LEFT JOIN experiment e ON e.experiment_id = r.experiment_id AND e.create_stamp IS NOT NULL
@@ -34,6 +46,8 @@ LEFT JOIN tags ON tags.run = r.id
 LEFT JOIN conflicts ON conflicts.run = r.id
 LEFT JOIN cells ON cells.run = r.id
 LEFT JOIN claims ON claims.run = r.id
+LEFT JOIN linked ON linked.run = r.id
+LEFT JOIN files ON files.owner = r.run_id
 WHERE r.create_stamp IS NOT NULL
 ORDER BY r.start_time, r.run_id
 """
@@ -42,7 +56,7 @@ ORDER BY r.start_time, r.run_id
 def run_index(connection: sqlite3.Connection) -> list[RunEntry]:
     """Every created run with its counts, oldest start first, then by id."""
     rows = connection.execute(_RUN_INDEX)
-    return [RunEntry(*(*row[:5], bool(row[5]), *row[6:])) for row in rows]
+    return [RunEntry(*(*row[:5], bool(row[5]), *row[6:-1], bool(row[-1]))) for row in rows]
 
 
 def files(connection: sqlite3.Connection) -> tuple[dict[str, str], frozenset[str]]:

@@ -8,16 +8,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from localtrack.catalog import paging
+from localtrack.catalog import linked_queries, paging
+from localtrack.catalog.changes import INPUT, OUTPUT
 from localtrack.catalog.history import NAN, no_collection
 from localtrack.catalog.merge import TAG
 from localtrack.entities import (
+    DatasetInput,
     Experiment,
     LifecycleStage,
+    LoggedModelInput,
+    LoggedModelOutput,
     PagedList,
     Run,
     RunData,
     RunInfo,
+    RunInputs,
+    RunOutputs,
     ViewType,
 )
 from localtrack.errors import TrackingError
@@ -194,7 +200,36 @@ def _runs(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any
             f"SELECT run, key, value FROM run_cell WHERE {within} AND kind = '{TAG}' AND value IS NOT NULL", numbers
         ):
             data[number].tags[key] = value
-    return [Run(_info(store, row), data[row[0]]) for row in rows]
+    linked = _Linked(connection, list(data))
+    linked.add_history(data)
+    return [Run(_info(store, row), data[row[0]], *linked.of(row[0])) for row in rows]
+
+
+class _Linked:
+    """Datasets, models and log_model entries of some runs."""
+
+    def __init__(self, connection: sqlite3.Connection, numbers: list[int]) -> None:
+        self._datasets: dict[int, list[DatasetInput]] = {}
+        self._inputs: dict[int, list[tuple[str, int]]] = {}
+        self._outputs: dict[int, list[tuple[str, int]]] = {}
+        self._history: dict[int, list[str]] = {}
+        for some in _batches(numbers):
+            self._datasets |= linked_queries.datasets(connection, some)
+            self._inputs |= linked_queries.links(connection, INPUT, some)
+            self._outputs |= linked_queries.links(connection, OUTPUT, some)
+            self._history |= linked_queries.history(connection, some)
+
+    def add_history(self, data: dict[int, RunData]) -> None:
+        """What the deprecated log_model recorded, as the tag that MLflow keeps it in."""
+        for number, entries in self._history.items():
+            tags = data[number].tags
+            tags[linked_queries.HISTORY_TAG] = linked_queries.history_tag(tags.get(linked_queries.HISTORY_TAG), entries)
+
+    def of(self, number: int) -> tuple[RunInputs, RunOutputs]:
+        """Inputs and outputs of one run."""
+        models = tuple(LoggedModelInput(model_id) for model_id, _ in self._inputs.get(number, ()))
+        outputs = tuple(LoggedModelOutput(model_id, step) for model_id, step in self._outputs.get(number, ()))
+        return RunInputs(tuple(self._datasets.get(number, ())), models), RunOutputs(outputs)
 
 
 def _info(store: Store, row: tuple[Any, ...]) -> RunInfo:

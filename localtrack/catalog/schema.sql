@@ -103,6 +103,7 @@ CREATE TABLE run (
   start_time INTEGER,
   remote TEXT,
   remote_proof TEXT,
+  attached INTEGER NOT NULL DEFAULT 0,    -- 1: created elsewhere; create_* is the first attach, experiment_id is ''
   create_stamp INTEGER,
   create_incarnation TEXT,
   create_n INTEGER,
@@ -190,6 +191,117 @@ CREATE TABLE run_journal (
   first_ms INTEGER NOT NULL,
   last_ms INTEGER NOT NULL,
   PRIMARY KEY (run, journal)
+) WITHOUT ROWID;
+
+-- The points that carry a model or a dataset.
+CREATE INDEX metric_by_extra ON metric (extra) WHERE extra <> 0;
+
+-- Datasets that went into a run; the first input of a name and digest counts.
+CREATE TABLE dataset_input (
+  run INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  source_type TEXT NOT NULL,
+  source TEXT NOT NULL,
+  schema TEXT,
+  profile TEXT,
+  tags TEXT NOT NULL,                     -- JSON: [[key, value], ...]
+  stamp INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (run, name, digest)
+) WITHOUT ROWID;
+
+-- Models that went into a run (kind 'input', step 0) or came out of it ('output'); the first counts.
+CREATE TABLE model_link (
+  run INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  model_id TEXT NOT NULL,
+  step INTEGER NOT NULL,
+  stamp INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (run, kind, model_id)
+) WITHOUT ROWID;
+
+-- Entries of the deprecated log_model, in their order: what they add to the tag mlflow.log-model.history.
+CREATE TABLE model_history (
+  run INTEGER NOT NULL,
+  stamp INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  entry TEXT NOT NULL,
+  PRIMARY KEY (run, stamp, incarnation, n)
+) WITHOUT ROWID;
+
+-- Logged models. create_* is NULL while the creation is not imported. status, deleted and updated_ms follow from model_cell.
+CREATE TABLE model (
+  id INTEGER PRIMARY KEY,
+  model_id TEXT NOT NULL UNIQUE,
+  experiment_id TEXT,
+  name TEXT NOT NULL DEFAULT '',
+  model_type TEXT,
+  source_run_id TEXT,
+  remote TEXT,
+  remote_proof TEXT,
+  create_stamp INTEGER,
+  create_incarnation TEXT,
+  create_n INTEGER,
+  creation_ms INTEGER,
+  status TEXT NOT NULL DEFAULT 'PENDING',
+  deleted INTEGER NOT NULL DEFAULT 0,
+  updated_ms INTEGER
+);
+CREATE INDEX model_search ON model (experiment_id, creation_ms, model_id);
+
+-- Last-writer-wins registers of logged models: tags (kind 'tag'), 'status', 'deleted'.
+CREATE TABLE model_cell (
+  model INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,
+  value,                                  -- NULL: the tag was deleted
+  stamp INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (model, kind, key)
+) WITHOUT ROWID;
+
+-- Every value that was ever written to a tag of a logged model.
+CREATE TABLE model_tag_ever (
+  model INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (model, key, value)
+) WITHOUT ROWID;
+
+-- Every value that a journal logged for a param of a logged model; `model_param` holds the winners.
+CREATE TABLE model_claim (
+  model INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  incarnation TEXT NOT NULL,
+  value TEXT NOT NULL,
+  stamp INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (model, key, incarnation, value)
+) WITHOUT ROWID;
+
+CREATE TABLE model_param (
+  model INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (model, key)
+) WITHOUT ROWID;
+
+-- Files of runs and logged models (owner: run id or model id); the last one stored at a path counts.
+CREATE TABLE artifact (
+  owner TEXT NOT NULL,
+  path TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  stamp INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (owner, path)
 ) WITHOUT ROWID;
 
 -- Experiment 0 exists without a creation, as on every MLflow server.

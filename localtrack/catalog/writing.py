@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from localtrack.catalog import merge
+from localtrack.catalog import linked, merge, models
 from localtrack.catalog.changes import Changes, extra_parts
 from localtrack.catalog.merge import Cell, Claim
 from localtrack.journal.ops import OpId, stamp_ms
@@ -55,6 +55,8 @@ def write(connection: sqlite3.Connection, changes: Changes) -> None:
     journal, runs = changes.numbers.journal, changes.numbers.run
     _write_experiments(connection, changes)
     _write_runs(connection, changes)
+    linked.write_links(connection, changes)
+    models.write_models(connection, changes)
     connection.executemany("INSERT INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", changes.metrics)
     connection.executemany(
         "INSERT INTO metric_latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, key) DO UPDATE SET "
@@ -170,14 +172,19 @@ def _numbers(connection: sqlite3.Connection, sql: str, *values: object) -> list[
 
 def _write_runs(connection: sqlite3.Connection, changes: Changes) -> None:
     runs = changes.numbers.run
+    # A creation beats an attach, an earlier one a later one.
+    born = [
+        (op.experiment_id, op.user_id, op.start_time, op.remote, op.remote_proof, 0, *op_id, runs[run_id], 0, *op_id)
+        for run_id, (op_id, op) in changes.runs.items()
+    ] + [
+        ("", "", op.start_time, op.remote, op.remote_proof, 1, *op_id, runs[run_id], 1, *op_id)
+        for run_id, (op_id, op) in changes.attaches.items()
+    ]
     connection.executemany(
-        "UPDATE run SET experiment_id = ?, user_id = ?, start_time = ?, remote = ?, remote_proof = ?, "
-        "create_stamp = ?, create_incarnation = ?, create_n = ? WHERE id = ? AND "
-        "(create_stamp IS NULL OR (?, ?, ?) < (create_stamp, create_incarnation, create_n))",
-        [
-            (op.experiment_id, op.user_id, op.start_time, op.remote, op.remote_proof, *op_id, runs[run_id], *op_id)
-            for run_id, (op_id, op) in changes.runs.items()
-        ],
+        "UPDATE run SET experiment_id = ?, user_id = ?, start_time = ?, remote = ?, remote_proof = ?, attached = ?, "
+        "create_stamp = ?, create_incarnation = ?, create_n = ? WHERE id = ? AND (create_stamp IS NULL OR "
+        "(?, ?, ?, ?) < (attached, create_stamp, create_incarnation, create_n))",
+        born,
     )
     connection.executemany(
         "INSERT INTO run_cell VALUES (?, ?, ?, ?, ?, ?, ?) "
@@ -196,7 +203,7 @@ def _write_runs(connection: sqlite3.Connection, changes: Changes) -> None:
             for (run_id, key, value), op in changes.claims.items()
         ],
     )
-    created = {runs[run_id] for run_id in changes.runs}
+    created = {runs[run_id] for run_id in (*changes.runs, *changes.attaches)}
     _derive_runs(connection, created | {runs[where] for where, kind, _ in changes.run_cells if kind != merge.TAG})
     _derive_params(connection, created | {runs[run_id] for run_id, _, _ in changes.claims})
 

@@ -32,10 +32,18 @@ JSON_KINDS: dict[int, type[Any]] = {
     22: ops.RunLifecycle,
     23: ops.Loss,
     SEAL: ops.Seal,
+    25: ops.RunInputs,
+    26: ops.RunOutputs,
+    27: ops.RunModelLogged,
+    28: ops.RunAttach,
+    29: ops.ModelCreate,
+    30: ops.ModelFinalize,
+    31: ops.ModelTagsSet,
+    32: ops.ModelParamsLogged,
+    33: ops.ModelLifecycle,
+    34: ops.ArtifactStored,
 }
 _KIND_OF = {cls: kind for kind, cls in JSON_KINDS.items()}
-#: Fields of a JSON op that are tuples of pairs.
-_PAIRS = {"tags", "counts"}
 
 #: kind, stamp, run ref, key ref, value, ts minus stamp_ms, step
 METRIC_STRUCT = struct.Struct("<BQHHdii")
@@ -124,13 +132,16 @@ def encode_op(op: ops.Op, stamp: int) -> bytes:
     return HEAD.pack(kind, stamp) + _to_json(content)
 
 
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, all the way down: no field of an op is a list."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 def _decode_json_op(kind: int, data: bytes) -> ops.Op:
     """An op of a kind of `JSON_KINDS`; Unknown when a newer version wrote fields that this one does not know."""
     try:
         content = json.loads(bytes_to_text(data))
-        for name in _PAIRS & content.keys():
-            content[name] = tuple((key, value) for key, value in content[name])
-        op: ops.Op = JSON_KINDS[kind](**content)
+        op: ops.Op = JSON_KINDS[kind](**{name: _frozen(value) for name, value in content.items()})
     except (ValueError, TypeError, AttributeError):
         return ops.Unknown(kind, data)
     return op

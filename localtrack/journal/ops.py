@@ -131,11 +131,128 @@ class LogBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class RunInputs:
+    """Datasets and models went into a run; the first input of a (name, digest) or of a model counts.
+
+    Attributes:
+        datasets: (name, digest, source_type, source, schema, profile, tags) each; schema and profile are JSON text or
+            None, tags are (key, value) pairs (the context is the tag mlflow.data.context).
+        models: model ids.
+    """
+
+    run_id: str
+    datasets: tuple[tuple[str, str, str, str, str | None, str | None, tuple[tuple[str, str], ...]], ...] = ()
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutputs:
+    """Models came out of a run: (model id, step) pairs; the first output of a model counts."""
+
+    run_id: str
+    models: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunModelLogged:
+    """The deprecated log_model: one entry (a JSON object as text) more in the run's tag mlflow.log-model.history."""
+
+    run_id: str
+    model_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunAttach:
+    """A run that this store did not create is logged to: it exists, or will, on the remote or in another store.
+
+    Attributes:
+        run_id: id on the remote, or local id on the machine that created it.
+        start_time: when it was attached to, milliseconds since the epoch.
+        remote, remote_proof: as in RunCreate.
+    """
+
+    run_id: str
+    start_time: int
+    remote: str | None = None
+    remote_proof: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCreate:
+    """A logged model was created, with status PENDING.
+
+    Attributes:
+        model_id: "m-" and 32 hex digits, random.
+        source_run_id: the run that makes it, or None.
+        remote, remote_proof: as in RunCreate, with the model's id.
+    """
+
+    model_id: str
+    experiment_id: str
+    name: str
+    model_type: str | None = None
+    source_run_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    remote: str | None = None
+    remote_proof: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFinalize:
+    """A logged model got a status: PENDING, READY or FAILED (last writer wins)."""
+
+    model_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTagsSet:
+    """Tags of a logged model were set, or deleted where the value is None (each: last writer wins)."""
+
+    model_id: str
+    tags: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParamsLogged:
+    """Params of a logged model were logged (each: first writer wins)."""
+
+    model_id: str
+    params: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLifecycle:
+    """A logged model was soft-deleted (there is no restore in the API; last writer wins)."""
+
+    model_id: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactStored:
+    """A file lies in the artifact directory of a run or of a logged model (each path: last writer wins).
+
+    Attributes:
+        owner: run id, or model id ("m-...").
+        path: relative, with "/" between its parts, as checked by `localtrack.artifacts.paths`.
+        size: bytes.
+        sha256: 64 hex digits, of the content.
+    """
+
+    owner: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """Records that could not be written (disk full, ...): how many of each kind, and when (ms since the epoch).
 
     Attributes:
-        counts: (kind, count) pairs; kinds are "metric", "param", "tag", "lifecycle".
+        counts: (kind, count) pairs; kinds are "metric", "param", "tag", "lifecycle", "input", "model", "artifact".
     """
 
     counts: tuple[tuple[str, int], ...]
@@ -166,6 +283,16 @@ Op: TypeAlias = (
     | RunUpdate
     | RunLifecycle
     | LogBatch
+    | RunInputs
+    | RunOutputs
+    | RunModelLogged
+    | RunAttach
+    | ModelCreate
+    | ModelFinalize
+    | ModelTagsSet
+    | ModelParamsLogged
+    | ModelLifecycle
+    | ArtifactStored
     | Loss
     | Seal
     | Unknown

@@ -25,6 +25,12 @@ def count_kinds(op: ops.Op) -> dict[str, int]:
         counts = {"tag": 1}
     elif isinstance(op, ops.Loss | ops.Seal):
         counts = {}
+    elif isinstance(op, ops.RunInputs | ops.RunOutputs):
+        counts = {"input": len(op.models) + (len(op.datasets) if isinstance(op, ops.RunInputs) else 0)}
+    elif isinstance(op, ops.RunModelLogged | ops.ModelTagsSet | ops.ModelParamsLogged):
+        counts = {"model": 1}
+    elif isinstance(op, ops.ArtifactStored):
+        counts = {"artifact": 1}
     else:
         counts = {"lifecycle": 1}
     return {kind: count for kind, count in counts.items() if count}

@@ -25,6 +25,7 @@ times = st.one_of(st.integers(1_690_000_000_000, 1_710_000_000_000), int64)
 values = st.floats(allow_nan=True, allow_infinity=True)
 maybe = st.none() | text
 pairs = st.lists(st.tuples(text, text), max_size=3).map(tuple)
+texts = st.lists(text, max_size=3).map(tuple)
 
 metrics = st.builds(
     Metric, text, values, times, st.one_of(st.integers(0, 100), int64), *[st.none() | st.none() | text] * 3, st.none()
@@ -46,6 +47,16 @@ any_op = st.one_of(
     st.builds(ops.RunCreate, text, text, text, text, int64, pairs, maybe, maybe),
     st.builds(ops.RunUpdate, text, maybe, st.none() | int64, maybe),
     st.builds(ops.RunLifecycle, text, st.booleans()),
+    st.builds(ops.RunInputs, text, st.lists(st.tuples(*[text] * 4, maybe, maybe, pairs), max_size=2).map(tuple), texts),
+    st.builds(ops.RunOutputs, text, st.lists(st.tuples(text, int64), max_size=2).map(tuple)),
+    st.builds(ops.RunModelLogged, text, text),
+    st.builds(ops.RunAttach, text, int64, maybe, maybe),
+    st.builds(ops.ModelCreate, text, text, text, maybe, maybe, pairs, pairs, maybe, maybe),
+    st.builds(ops.ModelFinalize, text, text),
+    st.builds(ops.ModelTagsSet, text, st.lists(st.tuples(text, maybe), max_size=3).map(tuple)),
+    st.builds(ops.ModelParamsLogged, text, pairs),
+    st.builds(ops.ModelLifecycle, text, st.booleans()),
+    st.builds(ops.ArtifactStored, text, text, int64, text),
     st.builds(ops.Loss, st.lists(st.tuples(text, int64), max_size=3).map(tuple), int64, int64, text),
     st.builds(ops.Unknown, st.integers(100, 255), st.binary(max_size=20)),
 )
