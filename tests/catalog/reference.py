@@ -152,7 +152,7 @@ def run_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
     mine = [(op_id, op) for op_id, op in every if isinstance(op, kinds) or is_file_of_run(op)]
     for run_id in {about(op) for _, op in mine}:
         of = [(op_id, op) for op_id, op in mine if about(op) == run_id]
-        births = [(op_id, op) for op_id, op in of if isinstance(op, ops.RunCreate)]
+        births: list[tuple[OpId, ops.Op]] = [(op_id, op) for op_id, op in of if isinstance(op, ops.RunCreate)]
         births += [(op_id, op) for op_id, op in of if isinstance(op, ops.RunAttach)]
         creation = births[0] if births else None
         result["run"].append(run_row(run_id, of, creation, every))
