@@ -143,7 +143,7 @@ def _adopt_any(p: RunPass, experiment: Bound, *, creates: int) -> Part[bool]:
     found = yield from find(p, experiment.remote_id)
     if not found:
         return False
-    chosen = min(found, key=_rank)
+    chosen = min(found, key=rank)
     nonce = p.ledger.run.nonce if p.ledger.run is not None else ""
     mine = bool(creates and nonce) and chosen.attempt.endswith(nonce)
     bound = RunBinding(
@@ -170,17 +170,17 @@ def _adopt_any(p: RunPass, experiment: Bound, *, creates: int) -> Part[bool]:
     return True
 
 
-def _rank(run: RemoteRun) -> tuple[bool, int, str, str]:
+def rank(run: RemoteRun) -> tuple[bool, int, str, str]:
     """Which of several runs with our uid to keep: a live one, with the most in it, from the earliest create."""
     return (run.deleted, -(len(run.params) + len(run.latest) + len(run.tags)), run.attempt, run.run_id)
 
 
-def find(p: RunPass, experiment_remote_id: str) -> Part[list[RemoteRun]]:
-    """Runs of the experiment that carry our uid."""
+def find(p: RunPass, *experiment_remote_ids: str) -> Part[list[RemoteRun]]:
+    """Runs of the experiments that carry our uid."""
     found: list[RemoteRun] = []
     token = ""
     for _ in range(PAGES):
-        request = search_uid(experiment_remote_id, p.desired.run_id, p.desk.limits.search_page, token)
+        request = search_uid(experiment_remote_ids, p.desired.run_id, p.desk.limits.search_page, token)
         judged = yield from read(request)
         if judged.verdict is not Verdict.OK:
             raise Ended(Ending.PARKED, f"the remote cannot be searched: {judged.words}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from localtrack_sync.attach import ended_elsewhere
 from localtrack_sync.cells import after_write, before_write, is_quiet, is_settled, spelled
 from localtrack_sync.effects import Request
 from localtrack_sync.jobs import Ending
@@ -75,6 +76,8 @@ def deliver_status(p: RunPass) -> Part[None]:
     if not p.status_owed():
         return
     desired = p.desired
+    if desired.attached and (yield from ended_elsewhere(p)):
+        return
     fields: dict[str, str | int] = {"status": desired.status}
     if desired.end_time is not None:
         fields["end_time"] = desired.end_time

@@ -89,7 +89,8 @@ class Tagger:
         shown = remote.tags.get(key)
         shown = None if shown is None else shown[: p.desk.limits.tag_value]
         sight = see(cell, shown, want, p.ever(key), quiet=quiet)
-        if sight is Sight.OUTSIDE and (key.startswith(CONFLICT_PREFIX) or (key == PARENT_TAG and cell is None)):
+        parent = key == PARENT_TAG and cell is None and not p.desired.attached
+        if sight is Sight.OUTSIDE and (parent or key.startswith(CONFLICT_PREFIX)):
             # Nobody else writes these; a lost delivery state may have known the parent by another id.
             sight = Sight.OURS
         blank = p.blank(key)
