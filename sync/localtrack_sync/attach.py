@@ -128,8 +128,9 @@ def ended_elsewhere(p: RunPass) -> Part[bool]:
         return False
     known = Cell("run", desired.run_id, STATUS, p.status(), wrote_wall_s=p.desk.wall_s)
     if remote.status == desired.status or desired.status not in ENDED:
-        yield from p.ledger.save(known)
-        return True
-    conflict = Conflict("run", desired.run_id, "status", STATUS, p.status(), theirs, since_wall_s=p.desk.wall_s)
-    yield from p.ledger.save(replace(known, base=theirs, pinned=True), conflict)
+        old = p.ledger.conflicts.get(("status", STATUS))
+        yield from p.ledger.save(known, drops=(old,) if old is not None else ())
+    else:
+        conflict = Conflict("run", desired.run_id, "status", STATUS, p.status(), theirs, since_wall_s=p.desk.wall_s)
+        yield from p.ledger.save(known, conflict)
     return True

@@ -146,9 +146,9 @@ def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None)
         raise
     match judged.verdict:
         case Verdict.OK:
-            old = ledger.rejected.get(("status", key))
+            old = (ledger.rejected.get(("status", key)), ledger.conflicts.get(("status", key)))
             done = after_write(pending, want, still_unsettled=still)
-            yield from ledger.save(done, drops=(old,) if old is not None else ())
+            yield from ledger.save(done, drops=[one for one in old if one is not None])
         case Verdict.UNKNOWN | Verdict.MAYBE:
             ledger.unknown[key] = p.desk.now
         case verdict:

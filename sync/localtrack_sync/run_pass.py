@@ -213,13 +213,12 @@ class RunPass:
 
     def status_owed(self) -> bool:
         """Whether status and end time have to be sent: not of a run created elsewhere until they are set here."""
-        cell = self.ledger.cells.get(STATUS)
-        if not self.desired.status or (cell is not None and cell.pinned):
+        if not self.desired.status:
             return False
         rejected = self.ledger.rejected.get(("status", STATUS))
         if rejected is not None and rejected.value == self.status():
             return False
-        return not is_settled(cell, self.status())
+        return not is_settled(self.ledger.cells.get(STATUS), self.status())
 
     def nothing_owed(self) -> bool:
         """Whether the remote has everything that is known now, as far as we know without asking it."""
