@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from localtrack.client_artifacts import ArtifactCalls
 from localtrack.entities import Experiment, Metric, PagedList, Param, Run, RunStatus, RunTag, ViewType
 from localtrack.errors import TrackingError
 from localtrack.run_operations import RunOperations, finished
@@ -15,7 +16,7 @@ from localtrack.service.current import current_service, get_tracking_uri
 PARENT_TAG = "mlflow.parentRunId"
 
 
-class TrackingClient:
+class TrackingClient(ArtifactCalls):
     """Operations by run id and experiment id; names, arguments and defaults are MLflow's.
 
     Args:
