@@ -14,7 +14,7 @@ __all__ = ["Service", "now_ms", "service_for"]
 
 
 class Service(Tables):
-    """All operations on one store (see Experiments, Runs, Log, Artifacts, MadeFiles, Tables)."""
+    """All operations on one store (Experiments, Runs, Models, Log, Linked, Artifacts, MadeFiles, Tables)."""
 
     def flush(self, *, sync: bool = False) -> bool:
         """Write what trouble kept in memory; with `sync`, wait until the disk has everything.

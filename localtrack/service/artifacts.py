@@ -17,7 +17,7 @@ from localtrack.entities import FileInfo, LoggedModel, PagedList
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.trouble import HINT
 from localtrack.service.core import pages
-from localtrack.service.log import Log
+from localtrack.service.linked import Linked
 
 if TYPE_CHECKING:
     from localtrack.artifacts.intake import Failure, Incoming
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class Artifacts(Log):
+class Artifacts(Linked):
     """Operations on files."""
 
     # --- into the store --------------------------------------------------------------------------------------------
