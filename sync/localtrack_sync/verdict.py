@@ -104,7 +104,12 @@ RULES: tuple[Rule, ...] = (
         words=r"changing param values|already logged with a value",
         json=True,
     ),
-    Rule(Verdict.INACTIVE, "deleted run or experiment", words=r"must be in the 'active' state|non-active", json=True),
+    Rule(
+        Verdict.INACTIVE,
+        "deleted run or experiment; the second words are the file store's",
+        words=r"must be in the 'active' state|must be in 'active' lifecycle_stage|non-active",
+        json=True,
+    ),
     Rule(Verdict.EXISTS, "the name is taken (400 or 409)", codes=("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")),
     Rule(Verdict.MISROUTED, "no such route", codes=("ENDPOINT_NOT_FOUND",)),
     Rule(Verdict.GONE, "no such run, experiment or tag", codes=("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")),
