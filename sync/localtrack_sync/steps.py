@@ -127,6 +127,8 @@ class Desk:
         started: clock reading of the engine's first step: what was open then has been unknown since then.
         now: clock reading of the present step.
         nan_safe, dedupes, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is bound.
+        folder: where experiments without an absolute name go (see `places`), "" where names are no paths. Known then.
+        no_folder: why it is "" where names are paths.
     """
 
     settings: ReplaySettings
@@ -137,6 +139,8 @@ class Desk:
     dedupes: bool = False
     nan_safe: bool = False
     born_wall_s: float = 0.0
+    folder: str = ""
+    no_folder: str = ""
 
     @property
     def limits(self) -> Limits:
@@ -151,7 +155,8 @@ class Desk:
     @property
     def settle_s(self) -> float:
         """How long an unknown request may still be executed."""
-        return self.settings.settle_s
+        asked = self.settings.settle_s
+        return self.limits.settle_s if asked is None else asked
 
 
 def settled(desk: Desk, since: float) -> Part[None]:

@@ -127,12 +127,14 @@ class Tagger:
         limits, run_id = self.p.desk.limits, self.p.remote_id
         sets = {key: value for key, (value, _) in writes.items() if value is not None and key != RUN_NAME_TAG}
         batch: dict[str, str] = {}
-        size = 0
-        for key, value in sets.items():
+        size, sure = 0, True
+        for key, value in sorted(sets.items(), key=lambda pair: not limits.sure(*pair)):  # stable: else as decided
             more = size_of([(key, value)])
-            if batch and (self.alone or len(batch) >= limits.tags or size + more > limits.body_bytes - 1000):
+            full = self.alone or len(batch) >= limits.tags or size + more > limits.body_bytes - 1000
+            if batch and (full or limits.sure(key, value) != sure):
                 yield list(batch), log_tags(run_id, batch)
                 batch, size = {}, 0
+            sure = limits.sure(key, value)
             batch[key] = value
             size += more
         if batch:
