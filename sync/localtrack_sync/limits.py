@@ -28,6 +28,8 @@ class Limits:
         sure_bytes: keys and values up to this size in UTF-8 are accepted whatever page of the documentation is right;
             larger ones travel in requests without smaller ones, so that a refusal finds only them.
         search_page: runs asked for in one search.
+        search_experiments: experiments that one search for runs names.
+        experiments_page: experiments asked for in one list; Databricks gives at most 3,000.
         history_page: points asked for in one read of a metric's history.
         skip_tags: tags that the remote sets itself and that a replay must not send.
         settle_s: seconds that a request without an answer may still be executed, unless a setting says otherwise.
@@ -49,6 +51,8 @@ class Limits:
     experiment_tag_value: int = 20_000
     sure_bytes: int = UNCUT
     search_page: int = 100
+    search_experiments: int = 100
+    experiments_page: int = 1000
     history_page: int = 25_000
     skip_tags: frozenset[str] = frozenset()
     settle_s: float = 120.0

@@ -7,6 +7,9 @@ import pytest
 import localtrack
 from localtrack.client import TrackingClient
 
+#: Ours, behind MLflow's parameters of start_run.
+ATTACH = ", attach=False"
+MODEL = "name=None, source_run_id=None, tags=None, params=None, model_type=None, experiment_id=None"
 #: Parameter names, order and defaults of MLflow 3.17.2, read from its installed signatures.
 MLFLOW_FUNCTIONS = {
     "active_run": "",
@@ -41,12 +44,35 @@ MLFLOW_FUNCTIONS = {
     "set_tracking_uri": "uri",
     "start_run": (
         "run_id=None, experiment_id=None, run_name=None, nested=False, parent_run_id=None, tags=None, "
-        "description=None, log_system_metrics=None"
+        "description=None, log_system_metrics=None" + ATTACH
     ),
+    "clear_active_model": "",
+    "create_external_model": MODEL,
+    "delete_logged_model_tag": "model_id, key",
+    "finalize_logged_model": "model_id, status",
+    "get_active_model_id": "",
+    "get_logged_model": "model_id",
+    "initialize_logged_model": MODEL,
+    "last_logged_model": "",
+    "log_input": "dataset=None, context=None, tags=None, model=None",
+    "log_inputs": "datasets=None, contexts=None, tags_list=None, models=None",
+    "log_model_params": "params, model_id=None",
+    "log_outputs": "models=None",
+    "set_active_model": "*, name=None, model_id=None",
+    "set_logged_model_tags": "model_id, tags",
 }
 MLFLOW_CLIENT = {
     "create_experiment": "name, artifact_location=None, tags=None",
+    "create_logged_model": ("experiment_id, name=None, source_run_id=None, tags=None, params=None, model_type=None"),
     "create_run": "experiment_id, start_time=None, tags=None, run_name=None",
+    "delete_logged_model": "model_id",
+    "delete_logged_model_tag": "model_id, key",
+    "finalize_logged_model": "model_id, status",
+    "get_logged_model": "model_id",
+    "log_inputs": "run_id, datasets=None, models=None",
+    "log_model_params": "model_id, params",
+    "log_outputs": "run_id, models",
+    "set_logged_model_tags": "model_id, tags",
     "delete_experiment": "experiment_id",
     "delete_experiment_tag": "experiment_id, key",
     "delete_run": "run_id",
@@ -76,13 +102,19 @@ MLFLOW_CLIENT = {
 }
 #: Offered beside MLflow 3.17's functions: `flush` is ours, `delete_experiment_tag` is in MLflow from 3.18 on.
 OURS = {"flush": "sync=False", "delete_experiment_tag": "key"}
+#: Ours beside MlflowClient's methods: MLflow's client has `_record_logged_model` for the first, and no other way to
+#: name a run that it cannot ask about.
+OUR_METHODS = {"log_model": "run_id, model_json", "attach_run": "run_id"}
 
 
 def parameters(function: object) -> str:
     """Names and defaults as text, without types."""
-    found = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
-    assert all(one.kind is one.POSITIONAL_OR_KEYWORD for one in found)
+    found = list(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
+    assert all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in found)
     texts = [one.name if one.default is one.empty else f"{one.name}={one.default!r}" for one in found]
+    star = next((place for place, one in enumerate(found) if one.kind is one.KEYWORD_ONLY), None)
+    if star is not None:
+        texts.insert(star, "*")
     return ", ".join(text for text in texts if text != "self")
 
 
@@ -92,10 +124,10 @@ def test_module_functions_have_mlflows_signature(name: str) -> None:
     assert parameters(getattr(localtrack, name)) == (MLFLOW_FUNCTIONS | OURS)[name]
 
 
-@pytest.mark.parametrize("name", MLFLOW_CLIENT)
+@pytest.mark.parametrize("name", MLFLOW_CLIENT | OUR_METHODS)
 def test_client_methods_have_mlflows_signature(name: str) -> None:
     """Same parameter names, order and defaults as MlflowClient's method of that name."""
-    assert parameters(getattr(TrackingClient, name)) == MLFLOW_CLIENT[name]
+    assert parameters(getattr(TrackingClient, name)) == (MLFLOW_CLIENT | OUR_METHODS)[name]
 
 
 def test_the_tables_are_complete() -> None:
@@ -103,6 +135,6 @@ def test_the_tables_are_complete() -> None:
     functions = {name for name in localtrack.__all__ if inspect.isfunction(getattr(localtrack, name))}
     assert functions == MLFLOW_FUNCTIONS.keys() | OURS.keys()
     methods = {name for name, _ in inspect.getmembers(TrackingClient, inspect.isfunction) if not name.startswith("_")}
-    assert methods == MLFLOW_CLIENT.keys()
+    assert methods == MLFLOW_CLIENT.keys() | OUR_METHODS.keys()
     assert localtrack.MlflowClient is TrackingClient
     assert parameters(TrackingClient) == "tracking_uri=None, registry_uri=None"
