@@ -24,6 +24,7 @@ class Limits:
             a word, so they are compared and sent cut.
         search_page: runs asked for in one search.
         history_page: points asked for in one read of a metric's history.
+        links_once: an input or output of a run that is sent twice is stored once.
         skip_tags: tags that the remote sets itself and that a replay must not send.
     """
 
@@ -39,6 +40,7 @@ class Limits:
     experiment_tag_value: int = 20_000
     search_page: int = 100
     history_page: int = 25_000
+    links_once: bool = True
     skip_tags: frozenset[str] = frozenset()
 
 
@@ -49,6 +51,7 @@ MLFLOW = Limits()
 #: Databricks.
 DATABRICKS = Limits(
     create_tags=20,
+    links_once=False,
     skip_tags=frozenset(
         {
             "mlflow.user",
