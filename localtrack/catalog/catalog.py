@@ -351,7 +351,7 @@ class Catalog:
                 None: all.
             distinct: leave out points that have an equal twin (key, step, time, value; NaN equals NaN) which lies at or
                 before `after`, or comes earlier in what is read here.
-            model_id: only points that were logged to this logged model; None: all.
+            model_id: only points that were logged to this logged model, "": to any; None: all.
             refresh: import first what is new.
         """
         return self._ask(

@@ -17,7 +17,8 @@ _ROWS = (
 )
 #: The same, of points that were logged to one logged model.
 _ROWS_OF_MODEL = _ROWS.replace(
-    "ORDER BY", "AND extra <> 0 AND extra IN (SELECT id FROM metric_extra WHERE model_id = ?) ORDER BY"
+    "ORDER BY",
+    "AND extra <> 0 AND extra IN (SELECT id FROM metric_extra WHERE model_id = ifnull(?, model_id)) ORDER BY",
 )
 #: Of the points in a range of positions, those that have an equal one elsewhere in the run: decided by the index alone.
 _TWINS = (
@@ -60,7 +61,7 @@ def points(
             if model_id is None:
                 rows = connection.execute(_ROWS, (*where, room)).fetchall()
             else:
-                rows = connection.execute(_ROWS_OF_MODEL, (*where, model_id, room)).fetchall()
+                rows = connection.execute(_ROWS_OF_MODEL, (*where, model_id or None, room)).fetchall()
             end = rows[-1][0] if rows else each.last
             if distinct and rows:
                 twins = _repeated(connection, ranges, each._replace(first=reached, last=end))

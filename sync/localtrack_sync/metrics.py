@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from localtrack.catalog.desired import Point
 from localtrack_sync.effects import ReadPoints
 from localtrack_sync.isolate import TRIES, Line
-from localtrack_sync.model_metrics import ModelCourier, apart, retry_links, send_apart, unknown_models
+from localtrack_sync.model_metrics import (
+    ModelCourier,
+    apart,
+    left_out,
+    refuse_twins,
+    retry_links,
+    send_apart,
+    unknown_models,
+)
 from localtrack_sync.named_models import find_models
 from localtrack_sync.plan import Batch, cut
 from localtrack_sync.points import PointCourier, name_of
@@ -62,15 +70,18 @@ def _window(p: RunPass) -> Part[None]:
         distinct=not desk.dedupes,
     )
     end = _end_of(upto, points, limit)
-    if not points:
-        yield from _close(p, end, points)
-        return
-    unknown = unknown_models(p, points)
+    twins = () if desk.dedupes else (yield from left_out(p, after, end, points))
+    unknown = unknown_models(p, [*points, *twins] if twins else points)
     if unknown:
         del points  # while their models are waited for, nothing is held in memory
         yield from find_models(p, unknown)
         return
     plain, linked = yield from apart(p, points)
+    if twins:
+        yield from refuse_twins(p, twins)
+    if not points:
+        yield from _close(p, end, points)
+        return
     # While any stretch may be there already, every point may: its twin may lie in that stretch.
     verify = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
     if intent is None:

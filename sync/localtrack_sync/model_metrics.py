@@ -32,6 +32,9 @@ MODEL_METRIC = "model_metric"
 TAKEN = "the logged model has another value, or another dataset, at this name, step and time"
 TOO_LATE = "the run has the point, but not its logged model; sending it again would store it twice"
 
+#: However many there are in a stretch.
+EVERY = 1 << 40
+
 #: Where a model keeps a value: (name, step, timestamp) of one run; and what it keeps: (value, dataset name, digest).
 Place: TypeAlias = tuple[str, int, int]
 Content: TypeAlias = tuple[float | str, str | None, str | None]
@@ -54,6 +57,27 @@ def apart(p: RunPass, points: Sequence[Point]) -> Part[tuple[list[Point], list[P
         return list(points), []
     there = set(map(id, linked))
     return [q for q in points if id(q) not in there], linked
+
+
+def left_out(
+    p: RunPass, after: Mapping[str, int], end: Mapping[str, int], points: Sequence[Point]
+) -> Part[tuple[Point, ...]]:
+    """Points of models that a remote which stores whatever arrives must not get: an equal one is sent, or was."""
+    read = ReadPoints(
+        p.uid, tuple(sorted(after.items())), EVERY, upto=tuple(sorted(end.items())), distinct=False, model_id=""
+    )
+    every: tuple[Point, ...] = yield read
+    sent = {(q.incarnation, q.pos) for q in points if q.model_id is not None}
+    return tuple(q for q in every if (q.incarnation, q.pos) not in sent)
+
+
+def refuse_twins(p: RunPass, twins: Sequence[Point]) -> Part[None]:
+    """Say of each by name that its model does not get it; or by model, as long as that is not there."""
+    yield from apart(p, twins)
+    for point in twins:
+        if point.model_id in p.models and (MODEL_METRIC, name_of(point)) not in p.ledger.rejected:
+            row = row_of(point, json.dumps(point.key), p.models)
+            yield from p.ledger.save(Rejected("run", p.uid, MODEL_METRIC, name_of(point), row, TOO_LATE, p.desk.wall_s))
 
 
 def unknown_models(p: RunPass, points: Iterable[Point]) -> set[str]:

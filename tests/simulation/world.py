@@ -90,7 +90,7 @@ class World:
             run_id = self.rng.choice(list(self.plans))
             journal = self._owner(run_id) if self.rng.random() < 0.6 else self.rng.choice(self.journals)
             self._log(journal, run_id)
-        for _ in range(self.rng.choice([0, 0, 1, 3])):
+        for _ in range(self.rng.choice([1, 3, 6] if self.models else [0, 0, 1])):
             self._link(self.rng.choice(self.journals), self.rng.choice(list(self.plans)))
         for run_id in self.plans:
             self._end_run(run_id)
@@ -213,7 +213,7 @@ class World:
     def _named(self, journal: Journal) -> tuple[str | None, str | None, str | None]:
         """The logged model and dataset that a point is logged to."""
         mine = [m.model_id for m in self.models.values() if m.owner == journal.incarnation]
-        if not mine or self.rng.random() < 0.6:
+        if not mine or self.rng.random() < 0.4:
             return (None, None, None)
         dataset = ("data", f"d{self.rng.randrange(2)}") if self.rng.random() < 0.3 else (None, None)
         return (self.rng.choice(mine), *dataset)
@@ -466,6 +466,6 @@ class World:
                 if identity(point) in seen:
                     continue
                 seen.add(identity(point))
-            if read.model_id in (None, point.model_id):
+            if read.model_id in (None, point.model_id) or (read.model_id == "" and point.model_id):
                 found.append(point)
         return tuple(found[: read.limit])
