@@ -45,6 +45,9 @@ class LinksOracle:
         wanted |= {("output", one) for one, _ in desired.model_outputs}
         if old and not wanted <= named:
             self.wrong(desired.run_id, f"nothing says that {wanted - named} wait for an upgrade")
+        twins = [what for run_id, what in self.remote.twins if run_id == run.run_id]
+        if twins:
+            self.wrong(desired.run_id, f"linked twice: {twins}")
         self._history(desired, run)
         self._model_metrics(desired, run)
 

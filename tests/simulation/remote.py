@@ -76,6 +76,8 @@ class Remote:
         self.indexed = rng.random() < 0.7
         self.late_until = 0.0
         self.restored: set[str] = set()
+        self.keeps_twins = False  # of inputs and outputs that are sent twice, as Databricks may
+        self.twins: list[tuple[str, Any]] = []
         self.torn: set[tuple[str, str]] = set()  # local model and key of points that only their run got
         self.row_limit: int | None = None  # the request dies after these many rows
 
@@ -339,17 +341,25 @@ class Remote:
         run = self._run(given["run_id"], late_until)
         assert self.flavour != "old" or not given.get("models"), "this server drops what it does not know"
         for one in given.get("datasets", ()):
-            run.inputs.setdefault((one["dataset"]["name"], one["dataset"]["digest"]), one)
+            name = (one["dataset"]["name"], one["dataset"]["digest"])
+            self._count_twin(run, name, name in run.inputs)
+            run.inputs.setdefault(name, one)
         for model in given.get("models", ()):
+            self._count_twin(run, model["model_id"], model["model_id"] in run.model_inputs)
             if model["model_id"] not in run.model_inputs:
                 run.model_inputs.append(model["model_id"])
         return {}
+
+    def _count_twin(self, run: RunState, what: Any, there: bool) -> None:
+        if self.keeps_twins and there:
+            self.twins.append((run.run_id, what))
 
     def runs_outputs(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
         run = self._run(given["run_id"], late_until)
         if self.flavour != "file" and any(one["model_id"] in run.outputs for one in given["models"]):
             raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: inputs")
         for one in given["models"]:
+            self._count_twin(run, one["model_id"], one["model_id"] in run.outputs)
             run.outputs.setdefault(one["model_id"], one["step"])
         return {}
 
