@@ -69,9 +69,8 @@ def deliver_links(p: RunPass) -> Part[None]:
 def _send(p: RunPass, links: Sequence[Link]) -> Part[None]:
     courier = LinkCourier(p)
     rest = tuple(links)
-    open_ = p.ledger.intents.get(INTENT)
-    if rest and (open_ is not None or not p.binding.fresh or p.must_look):
-        rest = yield from courier.absent(rest, p.desk.started if open_ is not None else None)
+    if rest and (INTENT in p.ledger.intents or not p.binding.fresh or p.must_look):
+        rest = yield from courier.absent(rest, p.desk.started)  # a lost delivery state may have left one under way
     careful = not p.desk.limits.links_once
     if careful and rest:
         yield from p.ledger.save(Intent("run", p.uid, INTENT))
@@ -164,16 +163,16 @@ class LinkCourier:
         del judged
         return (yield from self.absent(parcel, since))
 
-    def absent(self, links: tuple[Link, ...], since: float | None) -> Part[tuple[Link, ...]]:
+    def absent(self, links: tuple[Link, ...], since: float) -> Part[tuple[Link, ...]]:
         """Settle what the remote shows; what it does not have.
 
         Args:
             links: that may be there.
-            since: since when an outcome has been unknown; None: none is.
+            since: since when an outcome has been unknown.
         """
         begun = self.p.desk.now
         rest = yield from self._compare(links, (yield from self.p.look()))
-        if not rest or since is None or self.p.desk.limits.links_once or begun >= since + self.p.desk.settle_s:
+        if not rest or self.p.desk.limits.links_once or begun >= since + self.p.desk.settle_s:
             return rest
         yield from settled(self.p.desk, since)
         return (yield from self._compare(rest, (yield from self.p.look())))

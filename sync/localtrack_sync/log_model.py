@@ -28,8 +28,10 @@ KEPT = ("run_id", "utc_time_created", "artifact_path", "model_uuid")
 def deliver_log_model(p: RunPass) -> Part[None]:
     """Append every entry that is owed."""
     intent = p.ledger.intents.get(LOG_MODEL)
+    if intent is None and not p.owed_entries():
+        return
     if intent is not None or not p.binding.fresh or p.must_look:
-        yield from _recall(p, p.desk.started if intent is not None else None)
+        yield from _recall(p, p.desk.started)  # a lost delivery state may have left an append under way as well
         yield from p.ledger.save(drops=(intent,) if intent is not None else ())
     for name in p.owed_entries():
         yield from _append(p, name)
@@ -81,11 +83,11 @@ def _refused(p: RunPass, name: str, judged: Judged) -> Part[None]:
             ), verdict
 
 
-def _recall(p: RunPass, since: float | None) -> Part[None]:
-    """Note the entries that the remote has; with `since`, absence is believed only a settle time after that."""
+def _recall(p: RunPass, since: float) -> Part[None]:
+    """Note the entries that the remote has; absence is believed only a settle time after `since`."""
     begun = p.desk.now
     yield from _compare(p)
-    if since is not None and p.owed_entries() and begun < since + p.desk.settle_s:
+    if p.owed_entries() and begun < since + p.desk.settle_s:
         yield from settled(p.desk, since)
         yield from _compare(p)
 

@@ -236,12 +236,16 @@ class RunPass(ItemPass):
 
     def owed_links(self) -> list[tuple[str, str]]:
         """Inputs and outputs (kind and key, as in records.Linked) that are neither delivered nor settled otherwise."""
-        desired, ledger = self.desired, self.ledger
+        ledger = self.ledger
+        settled = ledger.linked.keys() | ledger.rejected.keys() | ledger.conflicts.keys()
+        return [one for one in self.links() if one not in settled and not self.rests(*one)]
+
+    def links(self) -> list[tuple[str, str]]:
+        """Every input and output."""
+        desired = self.desired
         every = [("dataset", json.dumps([one.dataset.name, one.dataset.digest])) for one in desired.datasets]
         every += [("model_input", model_id) for model_id in desired.model_inputs]
-        every += [("output", model_id) for model_id, _ in desired.model_outputs]
-        settled = ledger.linked.keys() | ledger.rejected.keys() | ledger.conflicts.keys()
-        return [one for one in every if one not in settled and not self.rests(*one)]
+        return every + [("output", model_id) for model_id, _ in desired.model_outputs]
 
     def owed_entries(self) -> list[str]:
         """Names of log_model entries that the server still has to append."""
