@@ -104,7 +104,8 @@ def _split(items: Sequence[Item]) -> tuple[tuple[RunEntry, ...], tuple[ModelEntr
 
 def _errand(address: Address, items: Sequence[Item], empty: Sequence[str]) -> Errand:
     runs, models = _split(items)
-    return Errand(address, runs, tuple(dict.fromkeys([*(one.experiment_id for one in items), *empty])), models)
+    theirs = (one.experiment_id for one in items if one.experiment_id)  # a run that was created elsewhere names none
+    return Errand(address, runs, tuple(dict.fromkeys([*theirs, *empty])), models)
 
 
 def _target(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from localtrack_sync.attach import EXPERIMENTS, experiments_job
 from localtrack_sync.effects import (
     Done,
     Idle,
@@ -148,7 +149,7 @@ class Engine:
             "run": lambda: run_job(self._desk, job_id),
             "model": lambda: model_job(self._desk, job_id),
             "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
-            "remote": lambda: remote_job(self._desk),
+            "remote": lambda: experiments_job(self._desk) if job_id == EXPERIMENTS else remote_job(self._desk),
         }
         slot = Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
         self._slots.append(slot)

@@ -29,6 +29,7 @@ from localtrack_sync.points import PointCourier, name_of
 from localtrack_sync.records import Intent, Parked, Record, Watermark
 from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Part, Turn
+from localtrack_sync.values import INFINITY
 
 #: A window that is found open is read whole, however large it was when it was opened.
 ALL = 1 << 40
@@ -83,15 +84,17 @@ def _window(p: RunPass) -> Part[None]:
         yield from _close(p, end, points)
         return
     # While any stretch may be there already, every point may: its twin may lie in that stretch.
-    verify = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
+    suspect = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
+    # Others log to a run that was created elsewhere; what they have in flight at this moment nobody can know.
+    verify = suspect or (p.desired.attached and not desk.dedupes)
     if intent is None:
         covers = tuple(f"{inc}={pos}" for inc, pos in sorted(end.items()))
         yield from ledger.save(Intent("run", p.desired.run_id, "metrics", covers))
     courier = PointCourier(p, top_ts=max((m.top_ts for m in ledger.watermarks.values()), default=-1))
     sent: list[Point] = []
     if verify:
-        plain, linked, sent = yield from _unsent(p, courier, plain, linked)
-        courier.provable = False
+        plain, linked, sent = yield from _unsent(p, courier, plain, linked, p.unknown_since() if suspect else -INFINITY)
+    courier.provable = not verify and not p.desired.attached
     yield from Line(desk, courier, cut(plain, desk.limits, nan_apart=not desk.nan_safe)).run()
     if linked or sent:
         yield from send_apart(p, courier, linked, sent)
@@ -99,14 +102,14 @@ def _window(p: RunPass) -> Part[None]:
 
 
 def _unsent(
-    p: RunPass, courier: PointCourier, plain: Sequence[Point], linked: Sequence[Point]
+    p: RunPass, courier: PointCourier, plain: Sequence[Point], linked: Sequence[Point], since: float
 ) -> Part[tuple[list[Point], list[Point], list[Point]]]:
     """Points of a window that may have been sent before: what is missing, and what belongs to models and is there."""
     plain = [q for q in plain if not p.ledger.is_stuck("metric", name_of(q))]
     linked = [q for q in linked if not p.ledger.is_stuck("metric", name_of(q))]
     if p.desk.dedupes or not linked:  # what the run shows proves nothing of the model's side, and a repeat is harmless
-        return (yield from courier.missing(plain, p.unknown_since())), list(linked), []
-    missing = set(map(id, (yield from courier.missing([*plain, *linked], p.unknown_since()))))
+        return (yield from courier.missing(plain, since)), list(linked), []
+    missing = set(map(id, (yield from courier.missing([*plain, *linked], since))))
     rest = [q for q in linked if id(q) in missing]
     return [q for q in plain if id(q) in missing], rest, [q for q in linked if id(q) not in missing]
 

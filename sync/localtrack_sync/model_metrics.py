@@ -30,7 +30,7 @@ from localtrack_sync.verdict import Judged, Verdict
 
 MODEL_METRIC = "model_metric"
 TAKEN = "the logged model has another value, or another dataset, at this name, step and time"
-TOO_LATE = "the run has the point, but not its logged model; sending it again would store it twice"
+TOO_LATE = "the run has the point, its logged model does not show it; sending it again would store it twice"
 
 #: However many there are in a stretch.
 EVERY = 1 << 40
@@ -225,9 +225,9 @@ class ModelCourier(PointCourier):
     # --- remotes that store whatever arrives ---
 
     def look_at_models(self, points: Sequence[Point]) -> Part[None]:
-        """Points that the run has: reject by name what their models plainly do not have.
+        """Points that the run has: reject by name what their models do not show.
 
-        The file store shows only the latest metric of a name and dataset: older ones are taken to be there.
+        The file store shows only the latest metric of a name and dataset: this run's older ones are taken to be there.
         """
         latest: dict[str, dict[tuple[str, str | None, str | None], tuple[int, int]]] = {}
         for point in points:
@@ -237,6 +237,8 @@ class ModelCourier(PointCourier):
             if model_id not in latest:
                 latest[model_id] = {}
                 for one in (yield from self._metrics(model_id)) or ():
+                    if one.get("run_id") not in (None, "", self.p.remote_id):
+                        continue  # it hides what this run has there
                     group = (str(one.get("key")), one.get("dataset_name"), one.get("dataset_digest"))
                     order = (int(one.get("step") or 0), int(one.get("timestamp") or 0))
                     latest[model_id][group] = max(order, latest[model_id].get(group, order))

@@ -94,10 +94,10 @@ class ModelPass(ItemPass):
         """See ItemPass."""
         return model_of(body["model"])
 
-    def search(self, experiment_remote_id: str, token: str) -> Request:
+    def search(self, experiment_remote_ids: tuple[str, ...], token: str) -> Request:
         """See ItemPass."""
         page = min(self.desk.limits.search_page, 50)  # Databricks' limit for logged models
-        return search_model(experiment_remote_id, self.uid, page, token)
+        return search_model(experiment_remote_ids, self.uid, page, token)
 
     def listed(self, body: Mapping[str, Any]) -> Sequence[RemoteModel]:
         """See ItemPass."""

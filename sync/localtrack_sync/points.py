@@ -27,8 +27,8 @@ class PointCourier:
 
     Attributes:
         top_ts: greatest timestamp of any point that was ever sent for this run, before this window.
-        provable: no point of the window was ever sent before, so that a fence that is newer than everything sent proves
-            its batch.
+        provable: no point of the window was ever sent before, by us or others, so that a fence that is newer than
+            everything sent proves its batch.
     """
 
     index = INDEX

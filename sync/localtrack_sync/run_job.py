@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.attach import attach, watch_twins
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Load, ReadRun
@@ -62,23 +63,22 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     if parent:
         p.parent = yield from _bound_run(parent)
     yield from recall_models(p, models_in(desired.models_logged))
-    if p.nothing_owed():
+    if (yield from _owes_nothing(p)):
         yield from _pass_over(p)
         return ""
-    yield Need("remote", "")
-    if not desk.models:
-        p.rest_models()
-        if p.nothing_owed():
-            yield from _pass_over(p)
-            return ""
-    experiment = yield from bound_experiment(desired.experiment_id)
+    experiment = None if desired.attached else (yield from bound_experiment(desired.experiment_id))
     if parent and p.parent is None:
         p.parent = yield from remote_run(parent)
-    yield from bind(p, experiment)
+    if experiment is None:
+        yield from attach(p)
+        yield from watch_twins(p)
+    else:
+        yield from bind(p, experiment)
     yield Bound(p.remote_id)
     try:
         yield from _rounds(p)
-        yield from sweep(p)
+        if experiment is not None:
+            yield from sweep(p)
     except Gone as gone:
         if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
             raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
@@ -100,10 +100,21 @@ def bound_experiment(experiment_id: str) -> Part[Bound]:
     return experiment
 
 
+def _owes_nothing(p: RunPass) -> Part[bool]:
+    """Whether there is nothing to do; what the remote is, is only asked when there may be."""
+    if p.nothing_owed():
+        return True
+    yield Need("remote", "")
+    if not p.desk.models:
+        p.rest_models()
+    return p.nothing_owed()
+
+
 def _pass_over(p: RunPass) -> Part[None]:
     """Nothing is owed: others are told where the run is, and its experiment is looked after."""
     yield Bound(p.remote_id)
-    yield Bring("experiment", p.desired.experiment_id)
+    if not p.desired.attached:
+        yield Bring("experiment", p.desired.experiment_id)
 
 
 def _notice_restored(p: RunPass) -> Part[None]:

@@ -124,6 +124,7 @@ class Desk:
     Attributes:
         started: clock reading of the engine's first step: what was open then has been unknown since then.
         now: clock reading of the present step.
+        experiment_ids: ids of all experiments of the remote, once the job ("remote", "experiments") is bound.
         nan_safe, dedupes, models, version, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is
             bound.
     """
@@ -138,6 +139,7 @@ class Desk:
     models: bool = False
     version: str = ""
     born_wall_s: float = 0.0
+    experiment_ids: tuple[str, ...] = ()
 
     @property
     def limits(self) -> Limits:

@@ -173,6 +173,12 @@ class Remote:
                 return self._shown(experiment_id)
         raise missing("experiment of that name")
 
+    def experiments_search(self, given: dict[str, Any]) -> dict[str, Any]:
+        start, most = int(given.get("page_token", 0)), min(given["max_results"], 2)
+        ids = list(self.experiments)
+        page = {"experiments": [self._shown(one)["experiment"] for one in ids[start : start + most]]}
+        return {**page, "next_page_token": str(start + most)} if start + most < len(ids) else page
+
     def experiments_update(self, given: dict[str, Any]) -> dict[str, Any]:
         found = self._experiment(given["experiment_id"])
         if found["deleted"]:
