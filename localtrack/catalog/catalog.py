@@ -341,6 +341,7 @@ class Catalog:
         upto: Mapping[str, int] | None = None,
         *,
         distinct: bool = False,
+        model_id: str | None = None,
         refresh: bool = True,
     ) -> tuple[Point, ...]:
         """Recorded points of a run beyond the watermarks, by (incarnation, pos).
@@ -354,9 +355,13 @@ class Catalog:
                 None: all.
             distinct: leave out points that have an equal twin (key, step, time, value; NaN equals NaN) which lies at or
                 before `after`, or comes earlier in what is read here.
+            model_id: only points that were logged to this logged model, "": to any; None: all.
             refresh: import first what is new.
         """
-        return self._ask(lambda db: points.points(db, run_id, after, limit, upto, distinct=distinct), refresh=refresh)
+        return self._ask(
+            lambda db: points.points(db, run_id, after, limit, upto, distinct=distinct, model_id=model_id),
+            refresh=refresh,
+        )
 
     def count_points(self, run_id: str, after: Mapping[str, int], *, refresh: bool = True) -> int:
         """How many recorded points of a run lie beyond the watermarks (see `points`)."""
