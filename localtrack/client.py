@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from localtrack.client_artifacts import ArtifactCalls
 from localtrack.entities import (
     DatasetInput,
     Experiment,
@@ -30,7 +31,7 @@ from localtrack.values import with_model
 PARENT_TAG = "mlflow.parentRunId"
 
 
-class TrackingClient:
+class TrackingClient(ArtifactCalls):
     """Operations by run id and experiment id; names, arguments and defaults are MLflow's.
 
     Args:

@@ -127,7 +127,7 @@ def _adopt_any(p: ItemPass, experiment: Bound, *, creates: int) -> Part[bool]:
     found = yield from find(p, experiment.remote_id)
     if not found:
         return False
-    chosen = min(found, key=_rank)
+    chosen = min(found, key=rank)
     nonce = p.ledger.run.nonce if p.ledger.run is not None else ""
     mine = bool(creates and nonce) and chosen.attempt.endswith(nonce)
     bound = RunBinding(
@@ -154,17 +154,17 @@ def _adopt_any(p: ItemPass, experiment: Bound, *, creates: int) -> Part[bool]:
     return True
 
 
-def _rank(item: RemoteItem) -> tuple[bool, int, str, str]:
+def rank(item: RemoteItem) -> tuple[bool, int, str, str]:
     """Which of several with our uid to keep: a live one, with the most in it, from the earliest create."""
     return (item.deleted, -item.content, item.attempt, item.remote_id)
 
 
-def find(p: ItemPass, experiment_remote_id: str) -> Part[list[RemoteItem]]:
-    """What of the experiment carries our uid."""
+def find(p: ItemPass, *experiment_remote_ids: str) -> Part[list[RemoteItem]]:
+    """What of the experiments carries our uid."""
     found: list[RemoteItem] = []
     token = ""
     for _ in range(PAGES):
-        judged: Judged = yield Ask(p.search(experiment_remote_id, token), safe=True, optional=p.OPTIONAL)
+        judged: Judged = yield Ask(p.search(experiment_remote_ids, token), safe=True, optional=p.OPTIONAL)
         if judged.verdict is not Verdict.OK:
             raise Ended(Ending.PARKED, f"the remote cannot be searched: {judged.words}")
         found += p.listed(judged.body)

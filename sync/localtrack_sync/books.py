@@ -143,7 +143,7 @@ def ledger_of(scope: str, scope_id: str, records: Iterable[Record]) -> Ledger:
 def _run_column(run: RunPass) -> str:
     """Where the run itself stands: creation, status, times, life, name, and tags that are to go away."""
     ledger = run.ledger
-    if any(kind in ("name", "lifecycle") for kind, _ in ledger.conflicts):
+    if any(kind in ("name", "lifecycle", "status") for kind, _ in ledger.conflicts):
         return "conflicts"
     if any(kind in ("status", "name") for kind, _ in ledger.rejected):
         return "rejected"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from localtrack_sync.attach import EXPERIMENTS, experiments_job
 from localtrack_sync.effects import (
     Done,
     Idle,
@@ -65,7 +66,7 @@ class Engine:
         self.results = Results()
         self.progress = Progress()
         self._desk = Desk(settings, rng, self.progress)
-        self._gate = Gate(rng, settings.patience_s)
+        self._gate = Gate(rng, settings.patience_s, pace=self._desk.limits.pace)
         self._judge = verdicts
         self._slots: list[Slot] = []
         self._by_key: dict[Key, Slot] = {}
@@ -148,7 +149,7 @@ class Engine:
             "run": lambda: run_job(self._desk, job_id),
             "model": lambda: model_job(self._desk, job_id),
             "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
-            "remote": lambda: remote_job(self._desk),
+            "remote": lambda: experiments_job(self._desk) if job_id == EXPERIMENTS else remote_job(self._desk),
         }
         slot = Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
         self._slots.append(slot)
@@ -323,8 +324,9 @@ class Engine:
             self._open.add(PROBE_JOB)
             self.progress.requests += 1
             return Start(PROBE_JOB, Send(PROBE))
-        slot = self._asking.popleft()
-        assert slot.ask is not None, "it stands in line with a request"
+        slot = self._gate.take(self._asking, now)
+        if slot is None or slot.ask is None:
+            return None
         self._open.add(slot.number)
         self.progress.requests += 1
         self.progress.bytes_sent += len(slot.ask.request.body or b"")
@@ -390,7 +392,7 @@ class Engine:
         times = [(until, self._slots[number].why) for until, number in self._sleeping[:1]]
         why = f"the remote is away: {self._gate.trouble}"
         if self._asking and self._has_room():
-            times.append((self._gate.ready_at, why))
+            times.append(self._gate.opens(self._asking, self._desk.now))
         gives_up = self._gate.gives_up_at()
         if gives_up is not None and not self.results.stopped:
             times.append((gives_up, why))

@@ -100,7 +100,7 @@ class ItemPass(ABC):
         """What a create made."""
 
     @abstractmethod
-    def search(self, experiment_remote_id: str, token: str) -> Request:
+    def search(self, experiment_remote_ids: tuple[str, ...], token: str) -> Request:
         """The request that finds what carries our uid."""
 
     @abstractmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.records import (
+    CLASSES,
     Cell,
     Conflict,
     ExperimentBinding,
@@ -71,6 +72,12 @@ class Ledger:
     def whole_parked(self) -> Parked | None:
         """The record that parks all of it, if any."""
         return self.parked.get((self.scope, ""))
+
+    def everything(self) -> list[Record]:
+        """All records, of every kind."""
+        held = vars(self).values()
+        tables = [one.values() if isinstance(one, dict) else (one,) for one in held]
+        return [record for table in tables for record in table if isinstance(record, CLASSES)]
 
     def _put(self, record: Record) -> None:
         if isinstance(record, RunBinding):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from localtrack_sync.attach import ended_elsewhere
 from localtrack_sync.cells import after_write, before_write, is_quiet, is_settled, spelled
 from localtrack_sync.effects import Request
 from localtrack_sync.item_pass import DELETED, STATUS, ItemPass
@@ -77,6 +78,8 @@ def deliver_status(p: RunPass) -> Part[None]:
     if not p.status_owed():
         return
     desired = p.desired
+    if desired.attached and (yield from ended_elsewhere(p)):
+        return
     fields: dict[str, str | int] = {"status": desired.status}
     if desired.end_time is not None:
         fields["end_time"] = desired.end_time
@@ -145,9 +148,9 @@ def _write(p: ItemPass, key: str, want: str, request: Request, cell: Cell | None
         raise
     match judged.verdict:
         case Verdict.OK:
-            old = ledger.rejected.get(("status", key))
+            old = (ledger.rejected.get(("status", key)), ledger.conflicts.get(("status", key)))
             done = after_write(pending, want, still_unsettled=still)
-            yield from ledger.save(done, drops=(old,) if old is not None else ())
+            yield from ledger.save(done, drops=[one for one in old if one is not None])
         case Verdict.UNKNOWN | Verdict.MAYBE:
             ledger.unknown[key] = p.desk.now
         case verdict:

@@ -20,7 +20,7 @@ from localtrack_sync.records import Intent, Parked, Record, Rejected, Watermark
 from localtrack_sync.request import API, get_history
 from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Ended, Gone, Part, Turn, read, settled
-from localtrack_sync.values import Identity, identity, remote_identity
+from localtrack_sync.values import INFINITY, Identity, identity, remote_identity
 from localtrack_sync.verdict import Judged, Verdict
 
 #: A window that is found open is read whole, however large it was when it was opened.
@@ -66,7 +66,9 @@ def _window(p: RunPass) -> Part[None]:
         yield from _close(p, end, points)
         return
     # While any stretch may be there already, every point may: its twin may lie in that stretch.
-    verify = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
+    suspect = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
+    # Others log to a run that was created elsewhere; what they have in flight at this moment nobody can know.
+    verify = suspect or (p.desired.attached and not desk.dedupes)
     if intent is None:
         covers = tuple(f"{inc}={pos}" for inc, pos in sorted(end.items()))
         yield from ledger.save(Intent("run", p.desired.run_id, "metrics", covers))
@@ -74,8 +76,8 @@ def _window(p: RunPass) -> Part[None]:
     todo: Sequence[Point] = points
     if verify:
         todo = [q for q in points if not ledger.is_stuck("metric", _name(q))]
-        todo = yield from courier.missing(todo, p.unknown_since())
-        courier.provable = False
+        todo = yield from courier.missing(todo, p.unknown_since() if suspect else -INFINITY)
+    courier.provable = not verify and not p.desired.attached
     yield from Line(desk, courier, cut(todo, desk.limits, nan_apart=not desk.nan_safe)).run()
     yield from _close(p, end, points)
 
@@ -144,8 +146,8 @@ class PointCourier:
 
     Attributes:
         top_ts: greatest timestamp of any point that was ever sent for this run, before this window.
-        provable: no point of the window was ever sent before, so that a fence that is newer than everything sent proves
-            its batch.
+        provable: no point of the window was ever sent before, by us or others, so that a fence that is newer than
+            everything sent proves its batch.
     """
 
     index = INDEX
@@ -183,7 +185,7 @@ class PointCourier:
     def recheck(self, parcel: Batch, since: float, judged: Judged) -> Part[Batch]:
         """See isolate.Courier."""
         del judged
-        self.p.last_unknown = since
+        self.p.last_unknown = max(since, self.p.last_unknown)
         if parcel.fence is not None:
             remote = yield from self.p.look()
             if remote.latest.get(parcel.fence.key) == identity(parcel.fence):

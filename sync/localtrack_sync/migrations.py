@@ -1,4 +1,4 @@
-"""Steps from each format of the delivery state to the next, as they were: what a released version wrote never changes."""
+"""Steps from each format of the delivery state to the next, as they were: what a version wrote never changes."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class ModelPass(ItemPass):
         tags: dict[str, str] = {}
         for into, items, most in ((params, self.params(), limits.params), (tags, self.tags(), limits.create_tags - 2)):
             for key, value in items.items():
-                if value is None or len(into) >= most:
+                if value is None or len(into) >= most or not limits.sure(key, value):
                     continue
                 size += size_of([(key, value)])
                 if size > limits.create_tag_bytes:
@@ -94,10 +94,10 @@ class ModelPass(ItemPass):
         """See ItemPass."""
         return model_of(body["model"])
 
-    def search(self, experiment_remote_id: str, token: str) -> Request:
+    def search(self, experiment_remote_ids: tuple[str, ...], token: str) -> Request:
         """See ItemPass."""
         page = min(self.desk.limits.search_page, 50)  # Databricks' limit for logged models
-        return search_model(experiment_remote_id, self.uid, page, token)
+        return search_model(experiment_remote_ids, self.uid, page, token)
 
     def listed(self, body: Mapping[str, Any]) -> Sequence[RemoteModel]:
         """See ItemPass."""

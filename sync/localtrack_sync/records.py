@@ -204,7 +204,8 @@ class Conflict:
 
     Attributes:
         kind: "param" (the remote holds another value), "journals" (journals disagree about a param),
-            "tag" (somebody else wrote it), "output" (with another step), "name", "lifecycle".
+            "tag" (somebody else wrote it), "output" (with another step), "name", "lifecycle",
+            "status" (somebody else ended the run, later).
         ours: what localtrack logged last.
         theirs: what stands on the remote (kind "journals": the other journals' values), None for nothing.
     """

@@ -43,6 +43,8 @@ def pairs(items: Mapping[str, str]) -> list[dict[str, str]]:
 
 SERVER_INFO = Request("GET", "/api/3.0/mlflow/server-info")
 VERSION = Request("GET", "/version")
+#: Databricks only.
+WHO_AM_I = Request("GET", "/api/2.0/preview/scim/v2/Me")
 #: Any JSON answer to this (also "no such experiment") shows that the API is there and lets us in.
 PROBE = get("experiments/get", experiment_id="0")
 #: Any JSON answer to this shows that the server has logged models.
@@ -67,11 +69,11 @@ def create_run(experiment_id: str, user_id: str, name: str, start_time: int, tag
     return post("runs/create", body)
 
 
-def search_uid(experiment_id: str, uid: str, page: int, token: str = "") -> Request:
+def search_uid(experiment_ids: tuple[str, ...], uid: str, page: int, token: str = "") -> Request:
     """Find the runs that carry a uid, deleted ones too."""
     quoted = uid.replace("'", "")
     body: dict[str, Any] = {
-        "experiment_ids": [experiment_id],
+        "experiment_ids": list(experiment_ids),
         "filter": f"tags.`{UID_TAG}` = '{quoted}'",
         "run_view_type": "ALL",
         "max_results": page,
@@ -79,6 +81,14 @@ def search_uid(experiment_id: str, uid: str, page: int, token: str = "") -> Requ
     if token:
         body["page_token"] = token
     return post("runs/search", body)
+
+
+def search_experiments(page: int, token: str = "") -> Request:
+    """List all experiments, deleted ones too."""
+    body: dict[str, Any] = {"max_results": page, "view_type": "ALL"}
+    if token:
+        body["page_token"] = token
+    return post("experiments/search", body)
 
 
 def get_history(run_id: str, key: str, page: int, token: str = "") -> Request:
@@ -133,11 +143,11 @@ def create_model(
     return post("logged-models", {**body, **{key: value for key, value in given.items() if value}})
 
 
-def search_model(experiment_id: str, uid: str, page: int, token: str = "") -> Request:
+def search_model(experiment_ids: tuple[str, ...], uid: str, page: int, token: str = "") -> Request:
     """Find the logged models that carry a uid; deleted ones are never found. Only backticks are understood here."""
     quoted = uid.replace("'", "")
     body: dict[str, Any] = {
-        "experiment_ids": [experiment_id],
+        "experiment_ids": list(experiment_ids),
         "filter": f"tags.`{UID_TAG}` = '{quoted}'",
         "max_results": page,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.attach import attach, watch_twins
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Load, ReadRun
@@ -59,26 +60,40 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
         p.parent = yield from _bound_run(parent)
     if p.nothing_owed():
         yield Bound(p.remote_id)
-        yield Bring("experiment", desired.experiment_id)
+        if not desired.attached:
+            yield Bring("experiment", desired.experiment_id)
         return ""
     yield Need("remote", "")
-    experiment: Bound | None = yield Need("experiment", desired.experiment_id)
-    if experiment is None:
-        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
-    if not experiment.remote_id:
-        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    experiment = yield from _experiment(p)
     if parent and p.parent is None:
         p.parent = yield from remote_run(parent)
-    yield from bind(p, experiment)
+    if experiment is None:
+        yield from attach(p)
+        yield from watch_twins(p)
+    else:
+        yield from bind(p, experiment)
     yield Bound(p.remote_id)
     try:
         yield from _rounds(p)
-        yield from sweep(p)
+        if experiment is not None:
+            yield from sweep(p)
     except Gone as gone:
         if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
             raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
         yield from p.park_whole(f"not on the remote any more: {gone}")
     return "waits for its parent run" if parent and p.parent is None else ""
+
+
+def _experiment(p: RunPass) -> Part[Bound | None]:
+    """The run's experiment on the remote; None for a run that was created elsewhere: it is where it is."""
+    if p.desired.attached:
+        return None
+    experiment: Bound | None = yield Need("experiment", p.desired.experiment_id)
+    if experiment is None:
+        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
+    if not experiment.remote_id:
+        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    return experiment
 
 
 def _notice_restored(p: RunPass) -> Part[None]:

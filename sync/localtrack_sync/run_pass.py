@@ -83,7 +83,7 @@ class RunPass(ItemPass):
         limits, size = self.desk.limits, 0
         tags: dict[str, str] = {}
         for key, value in self.tags().items():
-            if value is None or len(tags) >= limits.create_tags - 2:
+            if value is None or len(tags) >= limits.create_tags - 2 or not limits.sure(key, value):
                 continue
             size += size_of([(key, value)])
             if size > limits.create_tag_bytes:
@@ -95,9 +95,9 @@ class RunPass(ItemPass):
         """See ItemPass."""
         return run_of(body["run"])
 
-    def search(self, experiment_remote_id: str, token: str) -> Request:
+    def search(self, experiment_remote_ids: tuple[str, ...], token: str) -> Request:
         """See ItemPass."""
-        return search_uid(experiment_remote_id, self.uid, self.desk.limits.search_page, token)
+        return search_uid(experiment_remote_ids, self.uid, self.desk.limits.search_page, token)
 
     def listed(self, body: Mapping[str, Any]) -> Sequence[RemoteRun]:
         """See ItemPass."""
@@ -127,7 +127,7 @@ class RunPass(ItemPass):
 
     def is_surely_ours(self, key: str, shown: str | None) -> bool:
         """See ItemPass. A lost delivery state may have known the parent by another id."""
-        if key == PARENT_TAG and key not in self.ledger.cells:
+        if key == PARENT_TAG and key not in self.ledger.cells and not self.desired.attached:
             return True
         return super().is_surely_ours(key, shown)
 
@@ -216,7 +216,9 @@ class RunPass(ItemPass):
         )
 
     def status_owed(self) -> bool:
-        """Whether status and end time have to be sent."""
+        """Whether status and end time have to be sent: not of a run created elsewhere until they are set here."""
+        if not self.desired.status:
+            return False
         rejected = self.ledger.rejected.get(("status", STATUS))
         if rejected is not None and rejected.value == self.status():
             return False

@@ -124,8 +124,11 @@ class Desk:
     Attributes:
         started: clock reading of the engine's first step: what was open then has been unknown since then.
         now: clock reading of the present step.
+        experiment_ids: ids of all experiments of the remote, once the job ("remote", "experiments") is bound.
         nan_safe, dedupes, models, version, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is
             bound.
+        folder: where experiments without an absolute name go (see `places`), "" where names are no paths. Known then.
+        no_folder: why it is "" where names are paths.
     """
 
     settings: ReplaySettings
@@ -138,6 +141,9 @@ class Desk:
     models: bool = False
     version: str = ""
     born_wall_s: float = 0.0
+    experiment_ids: tuple[str, ...] = ()
+    folder: str = ""
+    no_folder: str = ""
 
     @property
     def limits(self) -> Limits:
@@ -152,7 +158,8 @@ class Desk:
     @property
     def settle_s(self) -> float:
         """How long an unknown request may still be executed."""
-        return self.settings.settle_s
+        asked = self.settings.settle_s
+        return self.limits.settle_s if asked is None else asked
 
 
 def settled(desk: Desk, since: float) -> Part[None]:

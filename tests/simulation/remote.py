@@ -166,6 +166,12 @@ class Remote:
                 return self._shown(experiment_id)
         raise missing("experiment of that name")
 
+    def experiments_search(self, given: dict[str, Any]) -> dict[str, Any]:
+        start, most = int(given.get("page_token", 0)), min(given["max_results"], 2)
+        ids = list(self.experiments)
+        page = {"experiments": [self._shown(one)["experiment"] for one in ids[start : start + most]]}
+        return {**page, "next_page_token": str(start + most)} if start + most < len(ids) else page
+
     def experiments_update(self, given: dict[str, Any]) -> dict[str, Any]:
         found = self._experiment(given["experiment_id"])
         if found["deleted"]:
@@ -221,6 +227,8 @@ class Remote:
             raise missing(f"run {run_id}")
         if active and run.deleted:
             message = f"The run {run_id} must be in the 'active' state. Current state is deleted."
+            if self.flavour == "file":
+                message = f"The run {run_id} must be in 'active' lifecycle_stage."
             raise Refusal(400, "INVALID_PARAMETER_VALUE", message)
         self.remember(run_id, late_until)
         return run

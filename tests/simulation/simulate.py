@@ -26,6 +26,7 @@ from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.records import Cell, Parked
+from tests.simulation.launcher import Launcher
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
@@ -114,6 +115,8 @@ class Simulation:
         self.people.wanted_absent = self._wanted_absent
         self.people.deleted_here = self._deleted_here
         self.network.after_look = self.people.on_look
+        self.launcher = Launcher(random.Random(seed * 7 + 1), self.world, self.remote, self.people, SETTLE_S)
+        self.people.shared = lambda run_id: run_id in self.world.plans and self.world.plans[run_id].attached
         self.state = MemoryState()
         self.kill_share = rng.choice([0.0, 0.0, 0.003, 0.01, 0.03])
         self.edit_share = rng.choice([0.0, 0.0, 0.002, 0.01])
@@ -132,6 +135,7 @@ class Simulation:
         """Passes with faults, then passes in peace, then the oracle."""
         for _ in range(self.rng.randrange(1, 6)):
             self.world.import_more()
+            self._launch(0.4)
             self._pass_with_kills()
             self.network.run_until(self.network.now + self.rng.choice([0.0, 1.0, 30.0, 200.0]))
             if self.rng.random() < self.edit_share * 30:
@@ -139,6 +143,7 @@ class Simulation:
         self.peace = True
         self.network.faults = self.network.stale = 0.0
         self.world.import_all()
+        self.launcher.finish(self.network.now)
         self.network.run_until(self.network.now + 2 * SETTLE_S)
         for _ in range(PEACE):
             results = self._pass()
@@ -152,7 +157,7 @@ class Simulation:
         stuck = [r for r in results if r.ending is not Ending.DELIVERED and not self._waits_for_upgrade(r)]
         resting = self.network.requests - requests
         outline = self.outline
-        outline.problems += Oracle(self.world, self.remote, self.people, self.state).check()
+        outline.problems += Oracle(self.world, self.remote, self.people, self.state, self.launcher).check()
         # A record that is parked is tried again in every pass, and that begins with asking what the server is.
         waits = any(r.ending is Ending.PARKED for r in results)
         if resting > (RESTING if waits else 0) and not stuck:
@@ -250,6 +255,12 @@ class Simulation:
         done = self.people.act(self.network.now)
         self.network.log.append(f"{self.network.now:9.2f} PEOPLE {done}")
 
+    def _launch(self, share: float) -> None:
+        """Others make runs that we are attached to, and log to them."""
+        if self.launcher.rng.random() < share:
+            done = self.launcher.act(self.network.now)
+            self.network.log.append(f"{self.network.now:9.2f} LAUNCHER {done}")
+
     def _meanwhile(self, engine: Engine) -> None:
         """A kill, an edit, a journal that grows: between any two steps."""
         rng = self.rng
@@ -262,11 +273,16 @@ class Simulation:
             engine.stop("somebody pressed Ctrl-C")
         if rng.random() < 0.02:
             self.world.import_more()
+        self._launch(0.005)
 
 
 def simulate(seed: int, shell: Callable[[Simulation], Shell] = Shell) -> Outline:
     """Run one seed."""
-    simulation = Simulation(seed, shell)
+    return guarded(Simulation(seed, shell))
+
+
+def guarded(simulation: Simulation) -> Outline:
+    """Run a simulation; a broken invariant is a problem like others."""
     try:
         return simulation.run()
     except AssertionError as error:

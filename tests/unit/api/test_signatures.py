@@ -18,7 +18,18 @@ MLFLOW_FUNCTIONS = {
     "delete_run": "run_id",
     "delete_tag": "key",
     "end_run": "status='FINISHED'",
+    "flush_artifact_async_logging": "",
     "flush_async_logging": "",
+    "get_artifact_uri": "artifact_path=None",
+    "load_table": "artifact_file, run_ids=None, extra_columns=None",
+    "log_artifact": "local_path, artifact_path=None, run_id=None",
+    "log_artifacts": "local_dir, artifact_path=None, run_id=None",
+    "log_dict": "dictionary, artifact_file, run_id=None",
+    "log_figure": "figure, artifact_file, *, save_kwargs=None",
+    "log_image": "image, artifact_file=None, key=None, step=None, timestamp=None, synchronous=False",
+    "log_stream": "stream, artifact_file, run_id=None",
+    "log_table": "data, artifact_file, run_id=None",
+    "log_text": "text, artifact_file, run_id=None",
     "get_experiment": "experiment_id",
     "get_experiment_by_name": "name",
     "get_parent_run": "run_id",
@@ -79,7 +90,21 @@ MLFLOW_CLIENT = {
     "delete_tag": "run_id, key",
     "get_experiment": "experiment_id",
     "get_experiment_by_name": "name",
+    "download_artifacts": "run_id, path, dst_path=None",
     "get_metric_history": "run_id, key",
+    "list_artifacts": "run_id, path=None",
+    "list_logged_model_artifacts": "model_id, path=None",
+    "load_table": "experiment_id, artifact_file, run_ids=None, extra_columns=None",
+    "log_artifact": "run_id, local_path, artifact_path=None",
+    "log_artifacts": "run_id, local_dir, artifact_path=None",
+    "log_dict": "run_id, dictionary, artifact_file",
+    "log_figure": "run_id, figure, artifact_file, *, save_kwargs=None",
+    "log_image": "run_id, image, artifact_file=None, key=None, step=None, timestamp=None, synchronous=None",
+    "log_model_artifact": "model_id, local_path, artifact_path=None",
+    "log_model_artifacts": "model_id, local_dir, artifact_path=None",
+    "log_stream": "run_id, stream, artifact_file",
+    "log_table": "run_id, data, artifact_file",
+    "log_text": "run_id, text, artifact_file",
     "get_parent_run": "run_id",
     "get_run": "run_id",
     "log_batch": "run_id, metrics=(), params=(), tags=(), synchronous=None",
@@ -108,13 +133,13 @@ OUR_METHODS = {"log_model": "run_id, model_json", "attach_run": "run_id"}
 
 
 def parameters(function: object) -> str:
-    """Names and defaults as text, without types."""
-    found = list(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
-    assert all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in found)
-    texts = [one.name if one.default is one.empty else f"{one.name}={one.default!r}" for one in found]
-    star = next((place for place, one in enumerate(found) if one.kind is one.KEYWORD_ONLY), None)
-    if star is not None:
-        texts.insert(star, "*")
+    """Names and defaults as text, without types; after `*` such as can only be given by name."""
+    texts = []
+    for one in inspect.signature(function).parameters.values():  # type: ignore[arg-type]
+        assert one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        if one.kind is one.KEYWORD_ONLY and "*" not in texts:
+            texts.append("*")
+        texts.append(one.name if one.default is one.empty else f"{one.name}={one.default!r}")
     return ", ".join(text for text in texts if text != "self")
 
 
