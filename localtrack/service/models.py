@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localtrack import attention, inputs
-from localtrack.entities import LoggedModel
+from localtrack.entities import LoggedModel, LoggedModelStatus
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import (
     ModelCreate,
@@ -169,6 +169,8 @@ class Models(Runs):
         model = self._model(model_id)
         model.updated = self._when(self.journal.append(ModelFinalize(model.model_id, status), synced=True))
         model.status = status
+        if status != LoggedModelStatus.PENDING:
+            self.known.finalized(model.model_id)
         return model.model()
 
     def delete_logged_model(self, model_id: str) -> None:
