@@ -30,9 +30,9 @@ from localtrack.fluent.runs import (
     get_parent_run,
     get_run,
     last_active_run,
-    search_runs,
     start_run,
 )
+from localtrack.fluent.search import search_logged_models, search_runs
 from localtrack.service.current import get_tracking_uri, is_tracking_uri_set, set_tracking_uri
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "log_param",
     "log_params",
     "search_experiments",
+    "search_logged_models",
     "search_runs",
     "set_experiment",
     "set_experiment_tag",

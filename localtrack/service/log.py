@@ -10,12 +10,13 @@ from localtrack import rules, values
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import TrackingError
 from localtrack.service.known import KnownRun
-from localtrack.service.runs import RUN_NAME_TAG, Runs
+from localtrack.service.runs import RUN_NAME_TAG
+from localtrack.service.search import Searches
 
 T = TypeVar("T")
 
 
-class Log(Runs):
+class Log(Searches):
     """Operations that log to a run."""
 
     def log_metric(

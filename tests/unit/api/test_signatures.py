@@ -28,10 +28,13 @@ MLFLOW_FUNCTIONS = {
     "log_param": "key, value, synchronous=None",
     "log_params": "params, synchronous=None, run_id=None",
     "search_experiments": "view_type=1, max_results=None, filter_string=None, order_by=None",
-    # MLflow's default output_format is 'pandas', which not every machine has.
+    "search_logged_models": (
+        "experiment_ids=None, filter_string=None, datasets=None, max_results=None, order_by=None, "
+        "output_format='pandas'"
+    ),
     "search_runs": (
         "experiment_ids=None, filter_string='', run_view_type=1, max_results=100000, order_by=None, "
-        "output_format='list', search_all_experiments=False, experiment_names=None"
+        "output_format='pandas', search_all_experiments=False, experiment_names=None"
     ),
     "set_experiment": "experiment_name=None, experiment_id=None, trace_location=None",
     "set_experiment_tag": "key, value",
@@ -66,6 +69,9 @@ MLFLOW_CLIENT = {
     "restore_experiment": "experiment_id",
     "restore_run": "run_id",
     "search_experiments": "view_type=1, max_results=1000, filter_string=None, order_by=None, page_token=None",
+    "search_logged_models": (
+        "experiment_ids, filter_string=None, datasets=None, max_results=None, order_by=None, page_token=None"
+    ),
     "search_runs": (
         "experiment_ids, filter_string='', run_view_type=1, max_results=1000, order_by=None, page_token=None"
     ),
@@ -76,6 +82,11 @@ MLFLOW_CLIENT = {
 }
 #: Offered beside MLflow 3.17's functions: `flush` is ours, `delete_experiment_tag` is in MLflow from 3.18 on.
 OURS = {"flush": "sync=False", "delete_experiment_tag": "key"}
+#: Databricks has these two by REST only; the names are its.
+OUR_CLIENT = {
+    "delete_runs": "experiment_id, max_timestamp_millis, max_runs=None",
+    "restore_runs": "experiment_id, min_timestamp_millis, max_runs=None",
+}
 
 
 def parameters(function: object) -> str:
@@ -92,10 +103,10 @@ def test_module_functions_have_mlflows_signature(name: str) -> None:
     assert parameters(getattr(localtrack, name)) == (MLFLOW_FUNCTIONS | OURS)[name]
 
 
-@pytest.mark.parametrize("name", MLFLOW_CLIENT)
+@pytest.mark.parametrize("name", MLFLOW_CLIENT | OUR_CLIENT)
 def test_client_methods_have_mlflows_signature(name: str) -> None:
     """Same parameter names, order and defaults as MlflowClient's method of that name."""
-    assert parameters(getattr(TrackingClient, name)) == MLFLOW_CLIENT[name]
+    assert parameters(getattr(TrackingClient, name)) == (MLFLOW_CLIENT | OUR_CLIENT)[name]
 
 
 def test_the_tables_are_complete() -> None:
@@ -103,6 +114,6 @@ def test_the_tables_are_complete() -> None:
     functions = {name for name in localtrack.__all__ if inspect.isfunction(getattr(localtrack, name))}
     assert functions == MLFLOW_FUNCTIONS.keys() | OURS.keys()
     methods = {name for name, _ in inspect.getmembers(TrackingClient, inspect.isfunction) if not name.startswith("_")}
-    assert methods == MLFLOW_CLIENT.keys()
+    assert methods == MLFLOW_CLIENT.keys() | OUR_CLIENT.keys()
     assert localtrack.MlflowClient is TrackingClient
     assert parameters(TrackingClient) == "tracking_uri=None, registry_uri=None"
