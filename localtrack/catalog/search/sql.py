@@ -114,11 +114,13 @@ def statement(search: Search, start: Sequence[SortValue] | None, limit: int) -> 
 
 def _beyond(terms: Sequence[Term], start: Sequence[SortValue]) -> Fragment:
     """That a row comes after the one with sort key `start`."""
-    text, values = "0", list[Value]()
-    for number in reversed(range(len(terms))):
-        sign = "<" if terms[number].descending else ">"
-        text = f"(sort{number} {sign} ? OR (sort{number} = ? AND {text}))"
-        values = [start[number], start[number], *values]
+    # Not nested, which would be shorter: SQLite's parser takes no more than some twenty levels of parentheses.
+    cases, values = list[str](), list[Value]()
+    equal = ""
+    for number, term in enumerate(terms):
+        cases.append(f"{equal}sort{number} {'<' if term.descending else '>'} ?")
+        values += start[: number + 1]
+        equal += f"sort{number} = ? AND "
     # Said once more for the first column alone, so that an index can be entered at the right place.
-    sign = "<=" if terms[0].descending else ">="
-    return Fragment(f"sort0 {sign} ? AND {text}", (start[0], *values))
+    first = f"sort0 {'<=' if terms[0].descending else '>='} ?"
+    return Fragment(f"{first} AND ({' OR '.join(cases)})", (start[0], *values))
