@@ -41,9 +41,12 @@ def model_frame(models: Sequence[LoggedModel]) -> pd.DataFrame:
     return pd.DataFrame([_model_row(model) for model in models])
 
 
+#: MLflow's columns, in its order.
+_MODEL_COLUMNS = (
+    *("artifact_location", "creation_timestamp", "experiment_id", "last_updated_timestamp", "metrics", "model_id"),
+    *("model_type", "name", "params", "source_run_id", "status", "status_message", "tags"),
+)
+
+
 def _model_row(model: LoggedModel) -> dict[str, Any]:
-    names = (
-        *("experiment_id", "model_id", "name", "artifact_location", "creation_timestamp", "last_updated_timestamp"),
-        *("model_type", "source_run_id", "status", "status_message", "tags", "params"),
-    )
-    return {name: getattr(model, name) for name in names} | {"metrics": [dict(m._asdict()) for m in model.metrics]}
+    return {name: getattr(model, name) for name in _MODEL_COLUMNS} | {"metrics": model.metrics or None}
