@@ -243,11 +243,7 @@ class Catalog:
     def experiments(
         self, view_type: int, max_results: int, page_token: str | None = None, *, refresh: bool = True
     ) -> PagedList[Experiment]:
-        """A page of experiments, newest first, then by id (MLflow's default order).
-
-        Raises:
-            TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results (1 to 50,000) or page_token.
-        """
+        """A page of experiments, newest first, then by id (MLflow's default order). Raises as `runs`."""
         found = experiment_search(None, None, queries.stages_of(view_type))
         return self.search(reads.experiments, found, max_results, page_token, refresh=refresh)
 
@@ -355,6 +351,10 @@ class Catalog:
     def files(self, owner: str, *, refresh: bool = True) -> tuple[StoredFile, ...]:
         """The registered files of a run or logged model (by its id), by path."""
         return self._ask(lambda db: linked_queries.files(db, owner), refresh=refresh)
+
+    def registered(self, owner: str, *, refresh: bool = True) -> dict[str, linked_queries.Registered]:
+        """Path -> what is registered of that file of a run or logged model, and when."""
+        return self._ask(lambda db: linked_queries.registered(db, owner), refresh=refresh)
 
     def points(
         self,

@@ -20,6 +20,7 @@ from localtrack.errors import StoreError, TooNewError
 from localtrack.journal.mounts import on_network
 from localtrack_sync.books import RunAccount
 from localtrack_sync.effects import Load, Save
+from localtrack_sync.migrations import MIGRATIONS
 from localtrack_sync.records import CLASSES, Record
 from localtrack_sync.remotes import Remote
 from localtrack_sync.tables import table_of
@@ -27,11 +28,9 @@ from localtrack_sync.tables import table_of
 R = TypeVar("R")
 
 #: Version of the tables (SQLite's user_version). A change of a record class needs a new number and a migration to it.
-FORMAT = 1
+FORMAT = 2
 #: "LTsy": tells a delivery state from any other SQLite file.
 APPLICATION_ID = 0x4C547379
-#: Version -> what makes a file of that version one of the next; runs in the transaction that also raises the version.
-MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
 #: Seconds to wait for a reader (`localtrack status`) to get out of the way.
 _BUSY_S = 30.0
 

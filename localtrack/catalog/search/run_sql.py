@@ -79,7 +79,8 @@ def _history_column() -> Fragment:
 
 def _attribute(key: str, artifacts: str) -> Fragment:
     if key == "artifact_uri":
-        experiment = "CASE r.experiment_id WHEN '' THEN '' ELSE r.experiment_id || '/' END"
+        # As Store.run_artifacts.
+        experiment = "CASE r.experiment_id WHEN '' THEN 'attached/' ELSE r.experiment_id || '/' END"
         return Fragment(f"(? || {experiment} || r.run_id || '/artifacts')", (f"{artifacts}/",))
     return Fragment("r.name" if key == "run_name" else f"r.{key}")
 
