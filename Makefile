@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 20000
 
-.PHONY: help demo test lint bench simulate clean
+.PHONY: help demo test test-versions lint bench simulate fault-matrix clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -32,6 +32,9 @@ bench: $(READY) ## Measure, each number beside its yardstick in the same run
 
 simulate: $(READY) ## Run the seeded simulator: make simulate SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+fault-matrix: $(READY) ## Every kind of request times every fault, all of it (minutes)
+	$(BIN)/python -m tests.simulation.matrix
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -266,8 +266,8 @@ class TrackingClient(ArtifactCalls):
         experiment_id: str,
         name: str | None = None,
         source_run_id: str | None = None,
-        tags: dict[str, str] | None = None,
-        params: dict[str, str] | None = None,
+        tags: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,
         model_type: str | None = None,
     ) -> LoggedModel:
         """Create a logged model with status PENDING."""
@@ -293,7 +293,7 @@ class TrackingClient(ArtifactCalls):
         """Delete a tag of a model."""
         self._service.delete_logged_model_tag(model_id, key)
 
-    def log_model_params(self, model_id: str, params: dict[str, str]) -> None:
+    def log_model_params(self, model_id: str, params: dict[str, Any]) -> None:
         """Log params of a model, each once."""
         self._service.log_logged_model_params(model_id, params)
 

@@ -240,7 +240,6 @@ def _content(place: Place, path: str, looks: Looks) -> copy.Content | None:
         return None
     try:
         content = copy.content(descriptor)
-        os.fsync(descriptor)  # registered is on the disk, here too
         return content if Looks.of(os.fstat(descriptor)) == looks else None
     except OSError:
         return None

@@ -69,9 +69,10 @@ class Runs(Experiments):
         """
         wanted = rules.run_id(run_id)
         known = self.known.runs.get(wanted)
-        if known is None:
+        if known is None or not known.artifact_uri:  # without one it was taken at the caller's word
             found = self._ask(lambda catalog: catalog.run(wanted, refresh=False), None)
-            known = self.known.runs.setdefault(wanted, self._attach(wanted) if found is None else KnownRun.found(found))
+            known = self._attach(wanted) if found is None else KnownRun.found(found)
+            self.known.runs[wanted] = known
         return known.run()
 
     def _attach(self, run_id: str) -> KnownRun:

@@ -185,7 +185,7 @@ class PointCourier:
     def recheck(self, parcel: Batch, since: float, judged: Judged) -> Part[Batch]:
         """See isolate.Courier."""
         del judged
-        self.p.last_unknown = since
+        self.p.last_unknown = max(since, self.p.last_unknown)
         if parcel.fence is not None:
             remote = yield from self.p.look()
             if remote.latest.get(parcel.fence.key) == identity(parcel.fence):

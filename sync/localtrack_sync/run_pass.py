@@ -83,7 +83,7 @@ class RunPass(ItemPass):
         limits, size = self.desk.limits, 0
         tags: dict[str, str] = {}
         for key, value in self.tags().items():
-            if value is None or len(tags) >= limits.create_tags - 2:
+            if value is None or len(tags) >= limits.create_tags - 2 or not limits.sure(key, value):
                 continue
             size += size_of([(key, value)])
             if size > limits.create_tag_bytes:

@@ -55,6 +55,7 @@ class StateDb:
             # Made by us and not by SQLite: readable by the owner only, whatever the umask.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self.remote = remote
             try:
                 _prepare(self._db, path, remote)
             except BaseException:
@@ -250,6 +251,8 @@ def _prepare(db: sqlite3.Connection, path: str, remote: Remote) -> None:
     found = _remote_of(db)
     if found != remote:
         raise StoreError(f"{path} is the delivery state of {found}, not of {remote}.")
+    if found.dialect != remote.dialect:  # somebody knows better by now
+        db.execute("INSERT OR REPLACE INTO about VALUES ('dialect', ?)", (remote.dialect,))
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:
@@ -262,14 +265,15 @@ def _is_empty(db: sqlite3.Connection) -> bool:
 
 def _remote_of(db: sqlite3.Connection) -> Remote:
     about = dict(db.execute("SELECT name, value FROM about"))
-    return Remote(about["url"], about["workspace"])
+    return Remote(about["url"], about["workspace"], about.get("dialect", "mlflow"))
 
 
 def _make(db: sqlite3.Connection, remote: Remote) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in schema():
         db.execute(statement)
-    db.executemany("INSERT INTO about VALUES (?, ?)", [("url", remote.url), ("workspace", remote.workspace)])
+    facts = [("url", remote.url), ("workspace", remote.workspace), ("dialect", remote.dialect)]
+    db.executemany("INSERT INTO about VALUES (?, ?)", facts)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")

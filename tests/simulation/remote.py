@@ -227,6 +227,8 @@ class Remote:
             raise missing(f"run {run_id}")
         if active and run.deleted:
             message = f"The run {run_id} must be in the 'active' state. Current state is deleted."
+            if self.flavour == "file":
+                message = f"The run {run_id} must be in 'active' lifecycle_stage."
             raise Refusal(400, "INVALID_PARAMETER_VALUE", message)
         self.remember(run_id, late_until)
         return run

@@ -278,7 +278,11 @@ class Simulation:
 
 def simulate(seed: int, shell: Callable[[Simulation], Shell] = Shell) -> Outline:
     """Run one seed."""
-    simulation = Simulation(seed, shell)
+    return guarded(Simulation(seed, shell))
+
+
+def guarded(simulation: Simulation) -> Outline:
+    """Run a simulation; a broken invariant is a problem like others."""
     try:
         return simulation.run()
     except AssertionError as error:
