@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import localtrack
+from localtrack import data
 from localtrack.client import TrackingClient
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
@@ -18,8 +19,11 @@ def rows(heading: str) -> set[str]:
 
 def signature(name: str, function: object) -> str:
     """Name, parameter names and defaults as the page writes them."""
-    found = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    found = list(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
     texts = [one.name if one.default is one.empty else f"{one.name}={one.default!r}" for one in found]
+    star = next((place for place, one in enumerate(found) if one.kind is one.KEYWORD_ONLY), None)
+    if star is not None:
+        texts.insert(star, "*")
     return f"{name}({', '.join(text for text in texts if text != 'self')})"
 
 
@@ -28,6 +32,12 @@ def test_the_page_lists_every_function() -> None:
     functions = {name: getattr(localtrack, name) for name in localtrack.__all__}
     expected = {signature(name, one) for name, one in functions.items() if inspect.isfunction(one)}
     assert rows("Module functions") == expected
+
+
+def test_the_page_lists_every_dataset() -> None:
+    """docs/api.md has one row for each way to make a dataset, with its signature, and no other."""
+    makers = (data.from_pandas, data.from_numpy, data.MetaDataset)
+    assert rows("Datasets") == {signature(one.__name__, one) for one in makers}
 
 
 def test_the_page_lists_every_method() -> None:

@@ -85,6 +85,10 @@ class RemoteAccount:
 class Loads(Protocol):
     """A delivery state that can be read."""
 
+    @property
+    def remote(self) -> Remote:
+        """Whose it is."""
+
     def load(self, load: Load) -> tuple[Record, ...]:
         """The records of one scope."""
 
@@ -136,7 +140,8 @@ def run_account(
     beyond = catalog.count_points(entry.run_id, after, refresh=False)
     first = catalog.points(entry.run_id, after, 1, refresh=False) if beyond else ()
     parent = _remote_id(state, desired.tags.get(PARENT_TAG))
-    return account(entry, desired, records, parent, beyond, first[0].ts if first else None, ReplaySettings())
+    settings = ReplaySettings(dialect=state.remote.dialect)
+    return account(entry, desired, records, parent, beyond, first[0].ts if first else None, settings)
 
 
 def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
@@ -160,7 +165,7 @@ def default_address(settings: Settings, environ: Mapping[str, str]) -> Address |
     if settings.tracking_uri and is_remote(settings.tracking_uri):
         try:
             return parse_remote(settings.tracking_uri, environ)
-        except ReplayError:  # Databricks: logging for it is fine, only the replay does not exist yet
+        except ReplayError:  # Databricks, and this machine does not know its host: runs that name it say so
             return None
     return None
 
@@ -209,7 +214,7 @@ def _named(uri: str, environ: Mapping[str, str]) -> Remote:
     try:
         return parse_remote(uri, environ).remote
     except ReplayError:
-        return Remote(uri)  # Databricks, or something else that this version cannot replay to
+        return Remote(uri)  # an address that this machine cannot make sense of, such as an unknown profile
 
 
 def _remote_id(state: Loads, run_id: str | None) -> str | None:

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from localtrack_sync.bind import find, rank
 from localtrack_sync.cells import spelled
+from localtrack_sync.item_pass import STATUS
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.records import Cell, Conflict, RunBinding
 from localtrack_sync.request import get, search_experiments
-from localtrack_sync.run_pass import STATUS, RunPass, status_text
-from localtrack_sync.snapshot import RemoteRun, run_of
+from localtrack_sync.run_pass import RunPass, status_text
+from localtrack_sync.snapshot import RemoteItem, RemoteRun, run_of
 from localtrack_sync.steps import Bound, Desk, Ended, Need, Part, read
 from localtrack_sync.verdict import Verdict
 
@@ -42,12 +43,12 @@ def attach(p: RunPass) -> Part[None]:
         run_id = p.desired.run_id
         yield from p.park_whole(words or f"no run {run_id} on this server yet; it is delivered once it exists")
         return
-    by_uid = found.run_id != p.desired.run_id
+    by_uid = found.remote_id != p.desired.run_id
     bound = RunBinding(
         "run",
         p.desired.run_id,
         state="bound",
-        remote_id=found.run_id,
+        remote_id=found.remote_id,
         experiment_remote_id=found.experiment_id,
         artifact_uri=found.artifact_uri,
         bound_wall_s=p.desk.wall_s,
@@ -73,10 +74,12 @@ def _by_uid(p: RunPass) -> Part[RemoteRun | None]:
     if listed is None or not listed.remote_id:
         raise Ended(Ending.PARKED, listed.reason if listed is not None else "the remote's experiments were not listed")
     ids, most = p.desk.experiment_ids, p.desk.limits.search_experiments
-    found: list[RemoteRun] = []
+    found: list[RemoteItem] = []
     for start in range(0, len(ids), most):
         found += yield from find(p, *ids[start : start + most])
-    return min(found, key=rank, default=None)
+    chosen = min(found, key=rank, default=None)
+    assert chosen is None or isinstance(chosen, RemoteRun), "runs were searched for"
+    return chosen
 
 
 def experiments_job(desk: Desk) -> Part[JobResult]:
@@ -107,7 +110,7 @@ def watch_twins(p: RunPass) -> Part[None]:
     if not binding.sweep_wall_s or p.desk.wall_s < binding.sweep_wall_s:
         return
     found = yield from find(p, binding.experiment_remote_id)
-    live = [run.run_id for run in found if not run.deleted]
+    live = [run.remote_id for run in found if not run.deleted]
     if live and binding.remote_id not in live and not p.desired.deleted:
         yield from p.ledger.save(drops=p.ledger.everything())
         raise Ended(Ending.OWED, "it was a second run for the same uid and is deleted; the next pass goes to the first")

@@ -13,11 +13,12 @@ from typing import Any
 from localtrack.catalog.desired import DesiredRun
 from localtrack.catalog.entries import RunEntry
 from localtrack_sync.cells import is_settled
+from localtrack_sync.item_pass import DELETED
 from localtrack_sync.jobs import Progress, ReplaySettings
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.records import Parked, Record, Rejected
 from localtrack_sync.request import PARENT_TAG
-from localtrack_sync.run_pass import DELETED, RunPass
+from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Desk
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localtrack.catalog.entries import RunEntry
 from localtrack.errors import LocaltrackError, ReplayError
@@ -64,7 +64,7 @@ def choose(
         to: `--to`: all of them go there.
         default: LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI: where runs go that name no remote.
         chosen_by_user: whether this user, and not whoever wrote the journal, chose the run's remote.
-        environ: for MLFLOW_WORKSPACE.
+        environ: as in `parse_remote`.
     """
     ordered = sorted(runs, key=lambda run: (run.create_stamp, run.run_id))
     if to is not None:
@@ -107,7 +107,7 @@ def _target(
     if default is not None and address.remote == default.remote:
         return default  # with the user name and password that may stand in it
     if chosen_by_user(run):
-        return Address(address.remote)
+        return replace(address, userinfo=None)
     return (
         f"their journal names {address.remote}, but was not written by you, so your credentials are not sent there",
         f"If you trust that server: localtrack sync --to {address.remote.url}",

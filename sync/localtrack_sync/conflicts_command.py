@@ -122,7 +122,7 @@ def _among_journals(catalog: Catalog, run: RunEntry) -> Iterator[Entry]:
 
 def _of_remote(state: StateReader, names: dict[tuple[str, str], str]) -> Iterator[Entry]:
     url = state.remote.url
-    links = {one.scope_id: f"{url}/#/runs/{one.remote_id}" for one in state.records(RunBinding) if one.remote_id}
+    links = {one.scope_id: _page(url, state.remote.dialect, one) for one in state.records(RunBinding) if one.remote_id}
 
     def entry(record: Conflict | Rejected | Parked, how: str, ours: str | None, theirs: str | None, why: str) -> Entry:
         name = names.get((record.scope, record.scope_id), record.scope_id)
@@ -136,6 +136,13 @@ def _of_remote(state: StateReader, names: dict[tuple[str, str], str]) -> Iterato
         yield entry(refused, "rejected", refused.value, None, refused.reason)
     for waiting in state.records(Parked):
         yield entry(waiting, "parked", waiting.value, None, waiting.reason)
+
+
+def _page(url: str, dialect: str, run: RunBinding) -> str:
+    """The page of a run in the remote's user interface."""
+    if dialect == "databricks":
+        return f"{url}/#mlflow/experiments/{run.experiment_remote_id}/runs/{run.remote_id}"
+    return f"{url}/#/runs/{run.remote_id}"
 
 
 def _print_place(found: Sequence[Entry]) -> None:

@@ -5,7 +5,7 @@ does exactly that, and tells it what came of it:
 
     while not isinstance(step := engine.next(now), Done):
         match step:
-            case Perform(job, effect):   # Save, Load, ReadRun, ReadExperiment, ReadPoints: done at once, in this order
+            case Perform(job, effect):   # Save, Load and the Reads: done at once, in this order
                 engine.feed(job, perform(effect), now)
             case Start(job, send):       # a request: may run beside others; the answer is fed when it comes
                 start(job, send)
@@ -35,7 +35,7 @@ class Request:
     """One HTTP request to the remote, as a value.
 
     Attributes:
-        method: "GET" or "POST".
+        method: "GET", "POST", "PATCH" or "DELETE".
         path: below the remote's root, e.g. "/api/2.0/mlflow/runs/create".
         body: JSON text that is sent as it is (encoded once, by the planner), or None.
         query: query parameters of a GET.
@@ -109,7 +109,7 @@ class Save:
 class Load:
     """Read all delivery-state records of a scope. Answer: tuple[Record, ...].
 
-    Scopes are ("run", local id), ("experiment", local id) and ("remote", "").
+    Scopes are ("run", local id), ("model", local id), ("experiment", local id) and ("remote", "").
     """
 
     scope: str
@@ -131,6 +131,13 @@ class ReadRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadModel:
+    """Read a logged model from the catalog. Answer: DesiredModel, or None when the store has none of that id."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPoints:
     """Read metric points of a run beyond the watermarks, in (incarnation, pos) order. Answer: tuple[Point, ...].
 
@@ -143,6 +150,7 @@ class ReadPoints:
             read, and (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is
             not named in `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice
             when it is sent twice.
+        model_id: only points that were logged to this logged model; None: all.
     """
 
     run_id: str
@@ -150,9 +158,12 @@ class ReadPoints:
     limit: int
     upto: tuple[tuple[str, int], ...] = ()
     distinct: bool = False
+    model_id: str | None = None
 
 
-Effect: TypeAlias = Send | Save | Load | ReadExperiment | ReadRun | ReadPoints
+#: What is done at once, in the shell's own thread.
+Local: TypeAlias = Save | Load | ReadExperiment | ReadRun | ReadModel | ReadPoints
+Effect: TypeAlias = Send | Local
 
 
 # --- what the engine asks the shell to do ------------------------------------------------------------------------
@@ -163,7 +174,7 @@ class Perform:
     """Do this now, in this thread, and feed the answer before asking for the next step."""
 
     job: int
-    effect: Save | Load | ReadExperiment | ReadRun | ReadPoints
+    effect: Local
 
 
 @dataclass(frozen=True, slots=True)

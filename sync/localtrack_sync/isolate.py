@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from localtrack_sync.effects import Request
 from localtrack_sync.jobs import Ending
 from localtrack_sync.steps import Ask, Desk, Ended, Gone, Inactive, Part
+from localtrack_sync.values import INFINITY
 from localtrack_sync.verdict import Judged, Verdict
 
 P = TypeVar("P")
@@ -25,7 +26,20 @@ INDEX = re.compile(r"\b(?:metrics|params|tags)\[(\d+)\]")
 
 
 class Courier(Protocol[P]):
-    """What a kind of record knows about itself; P is a parcel: what goes into one request."""
+    """What a kind of record knows about itself; P is a parcel: what goes into one request.
+
+    Attributes:
+        index: finds the number of the refused record in the server's words; None: they never name it.
+        optional: the route may be missing on this server.
+    """
+
+    @property
+    def index(self) -> re.Pattern[str] | None:
+        """See above."""
+
+    @property
+    def optional(self) -> bool:
+        """See above."""
 
     def request(self, parcel: P) -> Request:
         """The request that delivers a parcel."""
@@ -60,6 +74,7 @@ class Line(Generic[P]):
         self.desk = desk
         self.courier = courier
         self.stack = [(parcel, tries) for parcel in reversed(parcels)]
+        self.full = False  # a record that stood alone met a quota: nothing else will fit
 
     def run(self) -> Part[None]:
         """Deliver, reject or park every record in line.
@@ -75,7 +90,7 @@ class Line(Generic[P]):
 
     def _send(self, parcel: P, tries: int) -> Part[None]:
         courier = self.courier
-        judged: Judged = yield Ask(courier.request(parcel), repeat=True)
+        judged: Judged = yield Ask(courier.request(parcel), repeat=True, optional=courier.optional)
         match judged.verdict:
             case Verdict.OK:
                 yield from courier.delivered(parcel)
@@ -85,22 +100,29 @@ class Line(Generic[P]):
                 raise Inactive(judged.words)
             case Verdict.FORBIDDEN:
                 raise Ended(Ending.PARKED, judged.words)
-            case Verdict.REFUSED | Verdict.TOO_LARGE:
+            case Verdict.REFUSED | Verdict.TOO_LARGE | Verdict.FULL:
                 yield from self._refused(parcel, judged)
             case _:
                 yield from self._unknown(parcel, tries + 1, judged)
 
     def _refused(self, parcel: P, judged: Judged) -> Part[None]:
         size = self.courier.size(parcel)
-        if size == 1:
-            yield from self.courier.reject(parcel, judged.words)
+        if size == 1 or (self.full and judged.verdict is Verdict.FULL):
+            self.full = self.full or judged.verdict is Verdict.FULL
+            for each in range(size):
+                yield from self.courier.reject(self.courier.pick(parcel, [each]), judged.words)
             return
-        named = INDEX.search(judged.words) if judged.verdict is Verdict.REFUSED else None
+        index = self.courier.index
+        named = index.search(judged.words) if index is not None and judged.verdict is Verdict.REFUSED else None
         if named is not None and int(named[1]) < size:
-            index = int(named[1])
-            yield from self.courier.reject(self.courier.pick(parcel, [index]), judged.words)
-            self.stack.append((self.courier.pick(parcel, [i for i in range(size) if i != index]), 0))
-        else:
+            meant = int(named[1])
+            yield from self.courier.reject(self.courier.pick(parcel, [meant]), judged.words)
+            self.stack.append((self.courier.pick(parcel, [i for i in range(size) if i != meant]), 0))
+            return
+        if self.desk.limits.partial_refusals:
+            # The refusal is an answer: what it wrote is there by now. No settle time for each half.
+            parcel = yield from self.courier.recheck(parcel, -INFINITY, judged)
+        if self.courier.size(parcel):
             self._halve(parcel)
 
     def _unknown(self, parcel: P, tries: int, judged: Judged) -> Part[None]:

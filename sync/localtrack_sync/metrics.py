@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from localtrack.catalog.desired import Point
 from localtrack_sync.effects import ReadPoints, Request
-from localtrack_sync.isolate import TRIES, Line
+from localtrack_sync.isolate import INDEX, TRIES, Line
 from localtrack_sync.jobs import Ending
 from localtrack_sync.plan import Batch, cut
 from localtrack_sync.records import Intent, Parked, Record, Rejected, Watermark
@@ -31,7 +31,7 @@ def deliver_metrics(p: RunPass) -> Part[None]:
     """Bring every point that is known now to an end: delivered, rejected or parked."""
     yield from _retry_parked(p)
     yield from _mark_suspects(p)
-    while p.ledger.intents or p.owed_heads():
+    while "metrics" in p.ledger.intents or p.owed_heads():
         yield from _window(p)
         yield Turn()
 
@@ -90,7 +90,11 @@ def _close(p: RunPass, end: dict[str, int], points: Sequence[Point]) -> Part[Non
         top = max((q.ts for q in points if q.incarnation == inc), default=-1)
         if pos > old.upto:
             marks.append(Watermark("run", p.desired.run_id, inc, pos, old.verify_upto, max(old.top_ts, top)))
-    yield from p.ledger.save(*marks, drops=tuple(p.ledger.intents.values()))
+    yield from p.ledger.save(*marks, drops=_intents(p))
+
+
+def _intents(p: RunPass) -> list[Record]:
+    return [intent for kind, intent in p.ledger.intents.items() if kind == "metrics"]
 
 
 def _end_of(upto: dict[str, int], points: Sequence[Point], limit: int) -> dict[str, int]:
@@ -146,6 +150,9 @@ class PointCourier:
             everything sent proves its batch.
     """
 
+    index = INDEX
+    optional = False
+
     def __init__(self, p: RunPass, top_ts: int) -> None:
         self.p = p
         self.top_ts = top_ts
@@ -178,7 +185,7 @@ class PointCourier:
     def recheck(self, parcel: Batch, since: float, judged: Judged) -> Part[Batch]:
         """See isolate.Courier."""
         del judged
-        self.p.last_unknown = since
+        self.p.last_unknown = max(since, self.p.last_unknown)
         if parcel.fence is not None:
             remote = yield from self.p.look()
             if remote.latest.get(parcel.fence.key) == identity(parcel.fence):

@@ -13,8 +13,10 @@ from localtrack_sync.effects import (
     Done,
     Idle,
     Load,
+    Local,
     Perform,
     ReadExperiment,
+    ReadModel,
     ReadPoints,
     ReadRun,
     Save,
@@ -220,7 +222,7 @@ class _Drive:
         return now >= self._cut_at + STOP_SAVE_S
 
 
-def _perform(bench: Bench, effect: Save | Load | ReadRun | ReadExperiment | ReadPoints) -> Any:
+def _perform(bench: Bench, effect: Local) -> Any:
     match effect:
         case Save():
             return bench.state.save(effect)
@@ -228,6 +230,8 @@ def _perform(bench: Bench, effect: Save | Load | ReadRun | ReadExperiment | Read
             return bench.state.load(effect)
         case ReadRun():
             return bench.catalog.desired_run(effect.run_id, refresh=False)
+        case ReadModel():
+            return bench.catalog.desired_model(effect.model_id, refresh=False)
         case ReadExperiment():
             return bench.catalog.desired_experiment(effect.experiment_id, refresh=False)
         case ReadPoints():

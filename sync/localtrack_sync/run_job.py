@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from localtrack.catalog.desired import DesiredRun
@@ -9,6 +10,7 @@ from localtrack_sync.attach import attach, watch_twins
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Load, ReadRun
+from localtrack_sync.item_pass import DELETED, ItemPass, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import close_run, deliver_status, open_run, too_often_inactive
@@ -16,7 +18,7 @@ from localtrack_sync.metrics import deliver_metrics
 from localtrack_sync.params import deliver_params
 from localtrack_sync.records import Cell, ExperimentBinding, Record, Rejected, RunBinding
 from localtrack_sync.request import PARENT_TAG
-from localtrack_sync.run_pass import DELETED, RunPass, is_reserved
+from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Bound, Bring, Desk, Ended, Gone, Inactive, Need, Part
 from localtrack_sync.tags import Tagger
 
@@ -55,7 +57,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     yield from _notice_restored(p)
     parent = desired.tags.get(PARENT_TAG, "")
     if parent:
-        p.parent = yield from _bound_parent(parent)
+        p.parent = yield from _bound_run(parent)
     if p.nothing_owed():
         yield Bound(p.remote_id)
         if not desired.attached:
@@ -64,7 +66,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     yield Need("remote", "")
     experiment = yield from _experiment(p)
     if parent and p.parent is None:
-        p.parent = yield from _delivered_parent(parent)
+        p.parent = yield from remote_run(parent)
     if experiment is None:
         yield from attach(p)
         yield from watch_twins(p)
@@ -107,21 +109,28 @@ def _notice_restored(p: RunPass) -> Part[None]:
         yield from p.ledger.save(replace(run, restores=restores), replace(cell, sure=False, poss=poss))
 
 
-def _bound_parent(parent: str) -> Part[str | None]:
-    """Remote id of a parent run that was delivered earlier."""
-    records: tuple[Record, ...] = yield Load("run", parent)
+def _bound_run(run_id: str) -> Part[str | None]:
+    """Remote id of a run that was delivered earlier."""
+    records: tuple[Record, ...] = yield Load("run", run_id)
     for record in records:
         if isinstance(record, RunBinding) and record.state == "bound":
             return record.remote_id
     return None
 
 
-def _delivered_parent(parent: str) -> Part[str | None]:
-    """Remote id of a parent run that is being delivered now; an id that is not ours is the remote's own."""
-    known: DesiredRun | None = yield ReadRun(parent)
+def remote_run(run_id: str) -> Part[str | None]:
+    """Remote id of a run that was delivered earlier, or is now; an id that the store does not have is the remote's own.
+
+    Returns:
+        None when it is not on the remote.
+    """
+    there = yield from _bound_run(run_id)
+    if there is not None:
+        return there
+    known: DesiredRun | None = yield ReadRun(run_id)
     if known is None:
-        return parent
-    bound: Bound | None = yield Need("run", parent)
+        return run_id
+    bound: Bound | None = yield Need("run", run_id)
     return bound.remote_id if bound is not None and bound.remote_id else None
 
 
@@ -132,7 +141,7 @@ def _rounds(p: RunPass) -> Part[None]:
             if p.closed:
                 yield from close_run(p)
                 return
-            yield from _refuse_reserved(p)
+            yield from refuse_reserved(p, p.desired.tags)
             yield from deliver_params(p)
             yield from deliver_metrics(p)
             yield from Tagger(p).run()
@@ -149,12 +158,12 @@ def _rounds(p: RunPass) -> Part[None]:
     raise Ended(Ending.OWED, "new records came faster than they could be delivered")
 
 
-def _refuse_reserved(p: RunPass) -> Part[None]:
+def refuse_reserved(p: ItemPass, tags: Mapping[str, str]) -> Part[None]:
     """Tags that only localtrack may write: never sent, and said so."""
     new: list[Rejected] = []
-    for key, value in p.desired.tags.items():
+    for key, value in tags.items():
         old = p.ledger.rejected.get(("tag", key))
         if is_reserved(key) and (old is None or old.value != value):
             words = "this tag is localtrack's own; use another name"
-            new.append(Rejected("run", p.desired.run_id, "tag", key, value, words, p.desk.wall_s))
+            new.append(Rejected(p.ledger.scope, p.uid, "tag", key, value, words, p.desk.wall_s))
     yield from p.ledger.save(*new)

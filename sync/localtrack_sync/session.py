@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
@@ -14,14 +15,17 @@ from localtrack.store import Store
 from localtrack_sync.accounts import run_account
 from localtrack_sync.books import RunAccount
 from localtrack_sync.choice import Errand
-from localtrack_sync.credentials import CredentialSource
+from localtrack_sync.credentials import CredentialSource, Login
+from localtrack_sync.databricks_config import NOTHING, again
+from localtrack_sync.databricks_login import DatabricksLogin, databricks_sdk
+from localtrack_sync.effects import Outcome
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.lock import ReplayLock
 from localtrack_sync.remotes import Address
 from localtrack_sync.replay import Bench, Report, Stop, Watcher, replay
 from localtrack_sync.state import StateDb
 from localtrack_sync.tls import tls_from
-from localtrack_sync.transport import Transport, TransportSettings
+from localtrack_sync.transport import Transport, TransportSettings, post_form
 from localtrack_sync.wires import Wires
 
 
@@ -88,7 +92,8 @@ def run_errand(
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
         wires = _connect(address, settings)
         try:
-            bench = Bench(catalog, state, wires, settings.replay, settings.clock, settings.wall)
+            how = replace(settings.replay, dialect=remote.dialect)
+            bench = Bench(catalog, state, wires, how, settings.clock, settings.wall)
             news = News(catalog, now, state)
             report = replay(bench, news(), news, watcher, stop)
         finally:
@@ -153,8 +158,27 @@ def _open_state(store: Store, address: Address) -> StateDb:
 
 def _connect(address: Address, settings: SyncSettings) -> Wires:
     tls = tls_from(settings.environ)
-    source = CredentialSource(settings.environ, address.userinfo)
-    source.current()  # what cannot be used is said before anything is sent
-    return Wires(
-        lambda: Transport(address.remote, source.current, settings.transport, tls), settings.replay.connections
-    )
+    transport = replace(settings.transport, workspace=mlflow_workspace(address))
+    login = login_of(address, settings.environ, transport, tls)
+    login.check()  # what cannot be used is said before anything is sent
+    return Wires(lambda: Transport(address.remote, login.current, transport, tls), settings.replay.connections)
+
+
+def mlflow_workspace(address: Address) -> str:
+    """Value of the header X-MLFLOW-WORKSPACE; Databricks has headers of its own for its workspaces."""
+    return "" if address.databricks is not None else address.remote.workspace
+
+
+def login_of(
+    address: Address, environ: Mapping[str, str], transport: TransportSettings, tls: ssl.SSLContext | bool
+) -> Login:
+    """Where the credentials for an address come from; contacts nobody."""
+    config = address.databricks
+    generic = any(environ.get(f"MLFLOW_TRACKING_{name}", "").strip() for name in ("TOKEN", "USERNAME"))
+    if config is None or address.userinfo is not None or (config.source == NOTHING and generic):
+        return CredentialSource(environ, address.userinfo)
+
+    def post(url: str, form: Mapping[str, str], login: tuple[str, str]) -> Outcome:
+        return post_form(url, form, login, transport, tls)
+
+    return DatabricksLogin(config.host, lambda: again(config, environ), post, time.monotonic, databricks_sdk)

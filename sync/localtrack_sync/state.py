@@ -20,6 +20,7 @@ from localtrack.errors import StoreError, TooNewError
 from localtrack.journal.mounts import on_network
 from localtrack_sync.books import RunAccount
 from localtrack_sync.effects import Load, Save
+from localtrack_sync.migrations import MIGRATIONS
 from localtrack_sync.records import CLASSES, Record
 from localtrack_sync.remotes import Remote
 from localtrack_sync.tables import table_of
@@ -27,11 +28,9 @@ from localtrack_sync.tables import table_of
 R = TypeVar("R")
 
 #: Version of the tables (SQLite's user_version). A change of a record class needs a new number and a migration to it.
-FORMAT = 1
+FORMAT = 2
 #: "LTsy": tells a delivery state from any other SQLite file.
 APPLICATION_ID = 0x4C547379
-#: Version -> what makes a file of that version one of the next; runs in the transaction that also raises the version.
-MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
 #: Seconds to wait for a reader (`localtrack status`) to get out of the way.
 _BUSY_S = 30.0
 
@@ -56,6 +55,7 @@ class StateDb:
             # Made by us and not by SQLite: readable by the owner only, whatever the umask.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self.remote = remote
             try:
                 _prepare(self._db, path, remote)
             except BaseException:
@@ -251,6 +251,8 @@ def _prepare(db: sqlite3.Connection, path: str, remote: Remote) -> None:
     found = _remote_of(db)
     if found != remote:
         raise StoreError(f"{path} is the delivery state of {found}, not of {remote}.")
+    if found.dialect != remote.dialect:  # somebody knows better by now
+        db.execute("INSERT OR REPLACE INTO about VALUES ('dialect', ?)", (remote.dialect,))
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:
@@ -263,14 +265,15 @@ def _is_empty(db: sqlite3.Connection) -> bool:
 
 def _remote_of(db: sqlite3.Connection) -> Remote:
     about = dict(db.execute("SELECT name, value FROM about"))
-    return Remote(about["url"], about["workspace"])
+    return Remote(about["url"], about["workspace"], about.get("dialect", "mlflow"))
 
 
 def _make(db: sqlite3.Connection, remote: Remote) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in schema():
         db.execute(statement)
-    db.executemany("INSERT INTO about VALUES (?, ?)", [("url", remote.url), ("workspace", remote.workspace)])
+    facts = [("url", remote.url), ("workspace", remote.workspace), ("dialect", remote.dialect)]
+    db.executemany("INSERT INTO about VALUES (?, ?)", facts)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from localtrack_sync.effects import Load, ReadExperiment, ReadPoints, ReadRun, Request, Save
+from localtrack_sync.effects import Local, Request
 from localtrack_sync.jobs import Ending, Progress, ReplaySettings
 from localtrack_sync.limits import DIALECTS, Limits
 from localtrack_sync.verdict import Judged
@@ -73,7 +73,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class AllRuns:
-    """Wait until no job of a run needs this experiment any more. Answer: None."""
+    """Wait until no job of a run or model needs this experiment any more. Answer: None."""
 
     experiment_id: str
 
@@ -91,9 +91,7 @@ class Bring:
     id: str
 
 
-Wish: TypeAlias = (
-    Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
-)
+Wish: TypeAlias = Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Local
 T = TypeVar("T")
 #: A part of a job: yields wishes, is sent answers, returns T.
 Part: TypeAlias = Generator[Wish, Any, T]
@@ -127,7 +125,10 @@ class Desk:
         started: clock reading of the engine's first step: what was open then has been unknown since then.
         now: clock reading of the present step.
         experiment_ids: ids of all experiments of the remote, once the job ("remote", "experiments") is bound.
-        nan_safe, dedupes, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is bound.
+        nan_safe, dedupes, models, version, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is
+            bound.
+        folder: where experiments without an absolute name go (see `places`), "" where names are no paths. Known then.
+        no_folder: why it is "" where names are paths.
     """
 
     settings: ReplaySettings
@@ -137,8 +138,12 @@ class Desk:
     now: float = 0.0
     dedupes: bool = False
     nan_safe: bool = False
+    models: bool = False
+    version: str = ""
     born_wall_s: float = 0.0
     experiment_ids: tuple[str, ...] = ()
+    folder: str = ""
+    no_folder: str = ""
 
     @property
     def limits(self) -> Limits:
@@ -153,7 +158,8 @@ class Desk:
     @property
     def settle_s(self) -> float:
         """How long an unknown request may still be executed."""
-        return self.settings.settle_s
+        asked = self.settings.settle_s
+        return self.limits.settle_s if asked is None else asked
 
 
 def settled(desk: Desk, since: float) -> Part[None]:

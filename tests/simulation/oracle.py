@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.item_pass import CONFLICT_PREFIX
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
-from localtrack_sync.run_pass import CONFLICT_PREFIX, conflict_key
+from localtrack_sync.run_pass import conflict_key
 from localtrack_sync.values import identity
 from tests.simulation.launcher import Launcher
 from tests.simulation.people import People
@@ -33,6 +34,8 @@ class Oracle:
         for run_id in self.world.known_runs():
             if not self._not_launched(run_id):
                 self._run(run_id)
+        for model_id in self.world.known_models():
+            self._model(model_id)
         for experiment in self.world.experiments:
             self._experiment(experiment)
         return self.problems
@@ -61,6 +64,43 @@ class Oracle:
         self.problems += [
             f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)
         ]
+
+    def _model(self, model_id: str) -> None:
+        desired = self.world.desired_model(model_id)
+        assert desired is not None, "its creation is imported"
+        parked = self._records(model_id, Parked)
+        if self.remote.flavour == "old":
+            if not any("no logged models" in record.reason for record in parked):
+                self.problems.append(f"model {model_id}: nothing says that the server has no models")
+            return
+        carrying = [m for m in self.remote.logged.models.values() if m.tags.get("localtrack.uid") == model_id]
+        bindings = self._records(model_id, RunBinding)
+        live = [m.model_id for m in carrying if not m.deleted]
+        wanted = [] if desired.deleted else [bindings[0].remote_id] if bindings else ["one"]
+        if len(bindings) != 1 or bindings[0].state != "bound" or live != wanted:
+            self.problems.append(f"model {model_id}: live on the remote as {live}, bound {bindings}, {desired}")
+            return
+        model = self.remote.logged.models[bindings[0].remote_id]
+        self.problems += [f"model {model_id}: left open {record}" for record in parked]
+        self.problems += [f"model {model_id}: refused {record}" for record in self._records(model_id, Rejected)]
+        if desired.deleted:
+            return
+        if model.status != f"LOGGED_MODEL_{desired.status.replace('FAILED', 'UPLOAD_FAILED')}":
+            self.problems.append(f"model {model_id}: status {model.status}, not {desired.status}")
+        # (A run that was made twice and swept, because delivery states were lost, may be the one that it names.)
+        source = self.remote.runs.get(model.source_run_id)
+        if (
+            model.name != desired.name
+            or (source.tags.get("localtrack.uid") if source else None) != desired.source_run_id
+        ):
+            self.problems.append(f"model {model_id}: is {model}, not {desired}")
+        tags = {key: value for key, value in model.tags.items() if not key.startswith("localtrack.")}
+        if tags != desired.tags:
+            self.problems.append(f"model {model_id}: tags {tags}, not {desired.tags}")
+        conflicts = {r.key for r in self._records(model_id, Conflict) if r.kind == "param"}
+        differ = {k for k in {*model.params, *desired.params} if model.params.get(k) != desired.params.get(k)}
+        if differ - conflicts or set(model.params) - set(desired.params):
+            self.problems.append(f"model {model_id}: params {model.params}, not {desired.params}")
 
     def _not_launched(self, run_id: str) -> bool:
         """Whether nobody made a run that is attached to; then it waits, and is not made by us."""

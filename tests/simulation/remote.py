@@ -14,6 +14,7 @@ from typing import Any
 
 from localtrack_sync.effects import Reply, Request
 from localtrack_sync.values import Identity, canonical, remote_identity
+from tests.simulation.models import Models
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN
 
 
@@ -64,6 +65,7 @@ class Remote:
         self.flavour = flavour
         self.experiments: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, RunState] = {}
+        self.logged = Models(rng, flavour)
         self.ids = 0
         self.now = 0.0
         self.stale_until: dict[str, list[tuple[float, RunState | None]]] = {}
@@ -89,7 +91,9 @@ class Remote:
 
     # --- requests ---
 
-    def handle(self, request: Request, *, stale: bool = False, late_until: float = 0.0) -> Reply:
+    def handle(  # noqa: PLR0911 - what the server says of itself, then runs, then models
+        self, request: Request, *, stale: bool = False, late_until: float = 0.0
+    ) -> Reply:
         """Execute a request."""
         self.late_until = late_until
         path = request.path
@@ -105,6 +109,8 @@ class Remote:
             dict(request.query) if request.method == "GET" else json.loads(request.body or b"{}", parse_constant=_bad)
         )
         try:
+            if path.startswith("/api/2.0/mlflow/logged-models"):
+                return self._logged_models(request, given, late_until, stale=stale)
             if verb in ("runs_get", "runs_search", "metrics_get_history"):
                 return Reply(200, getattr(self, verb)(given, stale))
             return Reply(
@@ -112,6 +118,16 @@ class Remote:
             )
         except Refusal as refusal:
             return refusal.reply
+
+    def _logged_models(self, request: Request, given: dict[str, Any], late_until: float, *, stale: bool) -> Reply:
+        if self.flavour == "old":
+            return Reply(404, None, "<html>not found")
+        self.logged.now = self.now
+        reply = self.logged.answer(request, given, late_until, stale=stale)
+        if reply is not None:
+            return reply
+        self._active_experiment(given["experiment_id"])
+        return self.logged.create(given, late_until)
 
     # experiments
 

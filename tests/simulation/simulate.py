@@ -15,6 +15,7 @@ from localtrack_sync.effects import (
     Outcome,
     Perform,
     ReadExperiment,
+    ReadModel,
     ReadPoints,
     ReadRun,
     Request,
@@ -24,7 +25,7 @@ from localtrack_sync.effects import (
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Cell
+from localtrack_sync.records import Cell, Parked
 from tests.simulation.launcher import Launcher
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
@@ -37,6 +38,8 @@ SETTLE_S = 120.0
 WALL_S = 1e9
 #: Steps of one pass after which it counts as endless.
 STEPS = 20_000
+#: Requests of a pass in which only an upgrade of the server is waited for: what it is, and each experiment.
+RESTING = 4
 #: Passes in peace after which everything must have been delivered.
 PEACE = 8
 
@@ -78,6 +81,8 @@ class Shell:
                 return simulation.state.load(effect)
             case ReadRun(run_id):
                 return simulation.world.desired_run(run_id)
+            case ReadModel(model_id):
+                return simulation.world.desired_model(model_id)
             case ReadExperiment(experiment_id):
                 return simulation.world.desired_experiment(experiment_id)
             case ReadPoints():
@@ -143,20 +148,30 @@ class Simulation:
         for _ in range(PEACE):
             results = self._pass()
             self.network.run_until(self.network.now + 2 * SETTLE_S)
-            if all(r.ending is Ending.DELIVERED for r in results):
+            if all(r.ending is Ending.DELIVERED or self._waits_for_upgrade(r) for r in results):
                 break
         self._pass()  # searches for second runs whose time has come
         self.network.run_until(self.network.now + 2 * SETTLE_S)
         requests = self.network.requests
-        stuck = [r for r in self._pass() if r.ending is not Ending.DELIVERED]
+        results = self._pass()
+        stuck = [r for r in results if r.ending is not Ending.DELIVERED and not self._waits_for_upgrade(r)]
         resting = self.network.requests - requests
         outline = self.outline
         outline.problems += Oracle(self.world, self.remote, self.people, self.state, self.launcher).check()
-        if resting and not stuck:
+        # A record that is parked is tried again in every pass, and that begins with asking what the server is.
+        waits = any(r.ending is Ending.PARKED for r in results)
+        if resting > (RESTING if waits else 0) and not stuck:
             outline.problems.append(f"{resting} requests although everything is delivered")
         outline.requests = self.network.requests
         outline.log = self.network.log
         return outline
+
+    def _waits_for_upgrade(self, result: JobResult) -> bool:
+        """Whether what is left of a job waits for a server with logged models."""
+        if self.remote.flavour != "old" or result.ending is not Ending.PARKED:
+            return False
+        parked = [r for r in self.state.all() if isinstance(r, Parked) and r.scope_id == result.id]
+        return all("has no logged models" in record.reason for record in parked)
 
     def _pass_with_kills(self) -> None:
         for _ in range(6):
@@ -188,6 +203,7 @@ class Simulation:
             wall_offset_s=WALL_S,
         )
         jobs = [Job("run", run_id) for run_id in self.world.known_runs()]
+        jobs += [Job("model", model_id) for model_id in self.world.known_models()]
         jobs += [Job("experiment", e) for e in self.world.experiments if self.peace or rng.random() < 0.3]
         rng.shuffle(jobs)
         network.log.append(f"{network.now:9.2f} --- pass {self.outline.passes}, {self.remote.flavour}")

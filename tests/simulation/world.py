@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point
+from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point
 from localtrack_sync.effects import ReadPoints
 from localtrack_sync.values import identity
 
@@ -40,6 +40,17 @@ class RunPlan:
     attached: bool = False
 
 
+@dataclass
+class ModelPlan:
+    """A logged model as it was created."""
+
+    model_id: str
+    experiment_id: str
+    owner: str
+    name: str
+    source_run_id: str | None
+
+
 class World:
     """Journals, what they say, and what is imported of them."""
 
@@ -50,6 +61,7 @@ class World:
         self.experiment_ops: dict[str, list[tuple[int, str, Any]]] = {e: [] for e in self.experiments}
         self.experiment_imported = dict.fromkeys(self.experiments, 0)
         self.plans: dict[str, RunPlan] = {}
+        self.models: dict[str, ModelPlan] = {}
         self.clock = 1000
         self.times = 0
         self._cache: dict[str, tuple[tuple[int, ...], DesiredRun | None]] = {}
@@ -68,12 +80,16 @@ class World:
     def _write(self) -> None:
         for _ in range(self.rng.choice([1, 1, 2, 3])):
             self._begin_run()
+        if self.rng.random() < 0.5:
+            self._begin_models()
         for _ in range(self.rng.randrange(0, 26)):
             run_id = self.rng.choice(list(self.plans))
             journal = self._owner(run_id) if self.rng.random() < 0.6 else self.rng.choice(self.journals)
             self._log(journal, run_id)
         for run_id in self.plans:
             self._end_run(run_id)
+        for model_id in self.models:
+            self._log_to_model(model_id)
         for experiment in self.experiments:
             self._change(experiment)
 
@@ -107,6 +123,35 @@ class World:
             tags["mlflow.parentRunId"] = rng.choice(list(self.plans))
         self.plans[run_id] = plan
         self._add(journal, "create", run_id, tags)
+
+    def _begin_models(self) -> None:
+        rng = self.rng
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            model_id = f"m-{rng.randrange(16**8):08x}"
+            source = rng.choice(list(self.plans)) if rng.random() < 0.8 else None
+            # (In the journal of its run: a model that is known before its source run is, names it by its local id.
+            # docs/replay.md names the limit.)
+            journal = self._owner(source) if source is not None else rng.choice(self.journals)
+            experiment = self.plans[source].experiment_id if source is not None else rng.choice(self.experiments)
+            plan = ModelPlan(model_id, experiment, journal.incarnation, f"model-{model_id[2:6]}", source)
+            self.models[model_id] = plan
+            tags = {f"t{i}": self._value("v") for i in range(rng.randrange(3))}
+            params = {f"p{i}": self._value("x") for i in range(rng.randrange(3))}
+            self._add(journal, "model", model_id, (tags, params))
+
+    def _log_to_model(self, model_id: str) -> None:
+        rng = self.rng
+        for _ in range(rng.randrange(0, 5)):
+            journal = rng.choice(self.journals)
+            if rng.random() < 0.4:
+                self._add(journal, "model param", model_id, (f"p{rng.randrange(4)}", self._value("x")))
+            else:
+                value = None if rng.random() < 0.2 else self._value("v")
+                self._add(journal, "model tag", model_id, (f"t{rng.randrange(4)}", value))
+        for _ in range(rng.choice([0, 1, 1, 1, 2])):
+            self._add(rng.choice(self.journals), "model status", model_id, rng.choice(["READY", "READY", "FAILED"]))
+        if rng.random() < 0.15:
+            self._add(rng.choice(self.journals), "model deleted", model_id, payload=True)
 
     def _end_run(self, run_id: str) -> None:
         rng, owner = self.rng, self._owner(run_id)
@@ -194,6 +239,47 @@ class World:
         """Runs whose creation is imported."""
         ops = (op for j in self.journals for op in j.ops[: j.imported])
         return list(dict.fromkeys(op[2] for op in ops if op[1] in ("create", "attach")))
+
+    def known_models(self) -> list[str]:
+        """Models whose creation is imported."""
+        return [op[2] for j in self.journals for op in j.ops[: j.imported] if op[1] == "model"]
+
+    def desired_model(self, model_id: str) -> DesiredModel | None:
+        """What the catalog says of a logged model."""
+        ops = self._ops(model_id)
+        if not any(op[3] == "model" for op in ops):
+            return None
+        plan, status, deleted = self.models[model_id], "PENDING", False
+        tags: dict[str, str | None] = {}
+        ever: dict[str, set[str]] = {}
+        params: dict[str, str] = {}
+        for _, _, _, kind, payload in ops:
+            if kind == "model":
+                changed, claimed = payload
+            elif kind == "model tag":
+                changed, claimed = dict([payload]), {}
+            elif kind == "model param":
+                changed, claimed = {}, dict([payload])
+            else:
+                changed, claimed = {}, {}
+                status, deleted = (payload, deleted) if kind == "model status" else (status, payload)
+            tags.update(changed)
+            for key, value in changed.items():
+                ever.setdefault(key, set()).update({value} - {None})
+            params = {**claimed, **params}
+        return DesiredModel(
+            model_id,
+            plan.experiment_id,
+            plan.name,
+            None,
+            plan.source_run_id,
+            status,
+            deleted,
+            params=params,
+            tags={k: v for k, v in tags.items() if v is not None},
+            dropped_tags=tuple(sorted(k for k, v in tags.items() if v is None)),
+            ever={k: tuple(sorted(v)) for k, v in ever.items()},
+        )
 
     def _ops(self, run_id: str) -> list[tuple[int, str, int, str, Any]]:
         """Imported ops of a run in order of their stamps: (stamp, incarnation, n, kind, payload)."""
