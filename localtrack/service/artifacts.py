@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from localtrack import attention, rules
 from localtrack.artifacts import paths
 from localtrack.artifacts.place import Owner, Place, root
-from localtrack.entities import FileInfo, LoggedModel, PagedList
+from localtrack.entities import FileInfo, PagedList
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.trouble import HINT
 from localtrack.service.core import pages
 from localtrack.service.linked import Linked
+from localtrack.service.models import missing_model
 
 if TYPE_CHECKING:
     from localtrack.artifacts.intake import Failure, Incoming
@@ -44,7 +45,7 @@ class Artifacts(Linked):
             OSError: the file cannot be opened (FileNotFoundError, PermissionError, ...).
         """
         local = os.fspath(local_path)
-        owner = self._run_as_owner(run_id)
+        owner = self._run_to_store(run_id)
         if os.path.isdir(local):
             name = os.path.basename(os.path.normpath(local))
             self._store_directory(owner, local, paths.below(artifact_path, name))
@@ -61,7 +62,7 @@ class Artifacts(Linked):
             TrackingError: as log_artifact; then nothing was stored.
             OSError: a file cannot be opened.
         """
-        self._store_directory(self._run_as_owner(run_id), os.fspath(local_dir), artifact_path)
+        self._store_directory(self._run_to_store(run_id), os.fspath(local_dir), artifact_path)
 
     def log_model_artifact(
         self, model_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None
@@ -121,20 +122,21 @@ class Artifacts(Linked):
         run = self._run(run_id)
         return Owner(run.run_id, run.experiment_id)
 
+    def _run_to_store(self, run_id: object) -> Owner:
+        """The run, for who stores files with it: deleted ones too, as in MLflow."""
+        run = self._run_to_write_to(run_id)
+        return Owner(run.run_id, run.experiment_id)
+
     def _model_as_owner(self, model_id: object) -> Owner:
         """A logged model that may be written to.
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST, also when it is deleted.
         """
-        if not isinstance(model_id, str) or paths.reason_against(model_id) or "/" in model_id:
-            raise TrackingError(f"Invalid model id: {rules.shown(model_id)}")
-        # With an unreadable catalog the caller's word is taken, as for runs.
-        unread: LoggedModel | None = LoggedModel("", model_id, "", "", 0, 0)
-        found = self._ask(lambda catalog: catalog.model(model_id, refresh=False), unread)
-        if found is None:
-            raise TrackingError(f"Logged model with ID '{model_id}' not found.", "RESOURCE_DOES_NOT_EXIST")
-        return Owner(found.model_id, found.experiment_id, model=True)
+        model = self._model(model_id)
+        if model.deleted:
+            raise missing_model(model.model_id)
+        return Owner(model.model_id, model.experiment_id, model=True)
 
     # --- out of the store ------------------------------------------------------------------------------------------
 
