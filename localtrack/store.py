@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+#: Takes the place of the experiment id in the paths of what belongs to attached runs.
+ATTACHED = "attached"
+
 
 @dataclass(frozen=True)
 class Store:
@@ -42,12 +45,15 @@ class Store:
         return os.path.join(self.path, "sync")
 
     def run_artifacts(self, experiment_id: str, run_id: str) -> str:
-        """Artifact directory of a run; where the experiment is not known ("": an attached run) its part is left out."""
-        return os.path.join(self.artifacts, experiment_id, run_id, "artifacts")
+        """Artifact directory of a run; an attached run, whose experiment is not known (""), has its place beside them.
+
+        Experiment ids made here are digits, so the names cannot meet.
+        """
+        return os.path.join(self.artifacts, experiment_id or ATTACHED, run_id, "artifacts")
 
     def model_artifacts(self, experiment_id: str, model_id: str) -> str:
-        """Artifact directory of a logged model; "" as for runs."""
-        return os.path.join(self.artifacts, experiment_id, "models", model_id, "artifacts")
+        """Artifact directory of a logged model; "" is the unknown experiment of an attached run."""
+        return os.path.join(self.artifacts, experiment_id or ATTACHED, "models", model_id, "artifacts")
 
     def make(self) -> None:
         """Make the directories that are missing, readable by the owner only (0700).

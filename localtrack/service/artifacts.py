@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localtrack import attention, rules
 from localtrack.artifacts import paths
-from localtrack.artifacts.place import Owner, Place, root
+from localtrack.artifacts.place import Owner, Place, owner_to_read, root
 from localtrack.entities import FileInfo, PagedList
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.trouble import HINT
@@ -128,7 +128,7 @@ class Artifacts(Linked):
         return Owner(run.run_id, run.experiment_id)
 
     def _model_as_owner(self, model_id: object) -> Owner:
-        """A logged model that may be written to.
+        """A logged model that is not deleted.
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST, also when it is deleted.
@@ -177,7 +177,7 @@ class Artifacts(Linked):
         query = ("artifacts", owner.id, where)
         after = start_of(query, page_token, [str])
         try:
-            with Place(self.store, owner) as place:
+            with Place(self.store, owner_to_read(self.store, owner)) as place:
                 found = sorted(entry for entry in place.entries(where) if after is None or entry.name > str(after[0]))
         except OSError as error:
             raise StoreError(f"The artifacts of {owner.id} cannot be read: {error}") from error
@@ -217,6 +217,7 @@ class Artifacts(Linked):
         from localtrack.artifacts.fetch import exists, fetch
 
         where = paths.directory(path)
+        owner = owner_to_read(self.store, owner)
         with Place(self.store, owner) as place:
             if not exists(place, where):
                 if where:

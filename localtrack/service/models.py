@@ -20,7 +20,7 @@ from localtrack.rules import run_id as checked_run_id
 from localtrack.rules import shown
 from localtrack.run_names import run_name as name_from
 from localtrack.service.known import KnownModel
-from localtrack.service.runs import Runs
+from localtrack.service.search import Searches
 
 if TYPE_CHECKING:
     from localtrack.catalog.catalog import Catalog
@@ -45,7 +45,7 @@ def _in_catalog(catalog: Catalog, model_id: str) -> _Found | None:
     return None if found is None else _Found(found, deleted=living is None)
 
 
-class Models(Runs):
+class Models(Searches):
     """Operations on logged models."""
 
     def create_logged_model(

@@ -15,7 +15,7 @@ from tests.acceptance.harness import command, replay_here, uncounted
 from tests.acceptance.workspace import compared_there
 from tests.acceptance.worlds import NOW, World, world
 from tests.servers import faults
-from tests.servers.databricks import DatabricksServer, Denial
+from tests.servers.databricks_server import DatabricksServer, Denial
 from tests.servers.faults import CutBefore, DropReply, Fault, Later, Truncate
 from tests.servers.proxy import FaultProxy, both, on
 

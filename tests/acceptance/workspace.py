@@ -7,8 +7,8 @@ from typing import Any
 from localtrack.catalog.catalog import Catalog
 from tests.acceptance.compare import UID, differences
 from tests.acceptance.worlds import World
-from tests.servers.databricks import DatabricksServer
 from tests.servers.databricks_rules import SYSTEM_TAGS
+from tests.servers.databricks_server import DatabricksServer
 
 #: Tags that Databricks gives every experiment.
 _OWNERS = {"mlflow.ownerEmail", "mlflow.experimentType"}

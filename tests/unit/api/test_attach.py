@@ -136,7 +136,7 @@ def test_its_files_have_a_place_of_their_own(service: Service) -> None:
     """Memory, catalog and the room of the artifacts name the same directory, inside the store, for an attached run."""
     told = service.attach_run(REMOTE_ID).info.artifact_uri
     assert told == service.get_artifact_uri(REMOTE_ID)
-    assert told == f"{service.store.path}/artifacts/{REMOTE_ID}/artifacts"
+    assert told == f"{service.store.path}/artifacts/attached/{REMOTE_ID}/artifacts"
     assert another(service).get_run(REMOTE_ID).info.artifact_uri == told
 
 
@@ -148,7 +148,7 @@ def test_a_model_of_an_attached_run_is_in_its_experiment(store_path: str) -> Non
     (op,) = [op for op in ops_in(store_path) if isinstance(op, ModelCreate)]
     assert (op.experiment_id, op.source_run_id) == ("", REMOTE_ID)
     assert mlflow.get_logged_model(model.model_id).artifact_location == (
-        f"{store_path}/artifacts/models/{model.model_id}/artifacts"
+        f"{store_path}/artifacts/attached/models/{model.model_id}/artifacts"
     )
     with pytest.raises(TrackingError):
         TrackingClient().create_logged_model("", "net")  # no attached run is its source
