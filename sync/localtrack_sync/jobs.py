@@ -26,7 +26,7 @@ class ReplaySettings:
 
     Attributes:
         settle_s: how long a request without an answer may still be executed by the remote. Above the longest server and
-            proxy timeout.
+            proxy timeout. None: as the dialect's limits say.
         connections: requests open at once. Two keep a remote busy while we compute, and are polite to a shared one.
         patience_s: how long the remote may be away before a job ends with "owed"; None: for ever (daemon). Waiting for
             the settle time does not count.
@@ -34,15 +34,18 @@ class ReplaySettings:
         wall_offset_s: seconds since the epoch minus the clock of `Engine.next`.
         window: metric points read from the catalog at once: what one run holds in memory.
         dedupes: whether the remote stores a repeated point once; None: ask it.
+        folder: (Databricks) workspace folder of the experiments whose names are no absolute paths; "": the home of the
+            user whose credentials these are, asked for.
     """
 
-    settle_s: float = 120.0
+    settle_s: float | None = None
     connections: int = 2
     patience_s: float | None = 30.0
     dialect: str = "mlflow"
     wall_offset_s: float = 0.0
     window: int = 10_000
     dedupes: bool | None = None
+    folder: str = ""
 
 
 class Ending(Enum):
