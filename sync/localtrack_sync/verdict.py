@@ -117,7 +117,12 @@ RULES: tuple[Rule, ...] = (
         words=r"changing param values|already logged with a value",
         json=True,
     ),
-    Rule(Verdict.INACTIVE, "deleted run or experiment", words=r"must be in the 'active' state|non-active", json=True),
+    Rule(
+        Verdict.INACTIVE,
+        "deleted run or experiment",
+        words=r"must be in the 'active' state|must be in 'active' lifecycle_stage|non-active",
+        json=True,
+    ),
     Rule(Verdict.EXISTS, "the name is taken (400 or 409)", codes=("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")),
     Rule(Verdict.EXISTS, "the name is taken in a workspace", words=r"node named .* already exists", json=True),
     Rule(Verdict.MISROUTED, "no such route", codes=("ENDPOINT_NOT_FOUND",)),

@@ -53,6 +53,7 @@ CASES: list[tuple[Outcome, Verdict]] = [
         Verdict.INACTIVE,
     ),
     (answer(500, "INVALID_STATE", "Cannot rename a non-active experiment."), Verdict.INACTIVE),
+    (answer(400, "INVALID_PARAMETER_VALUE", "The run r must be in 'active' lifecycle_stage."), Verdict.INACTIVE),
     (answer(400, "RESOURCE_ALREADY_EXISTS", "Experiment(name=a) already exists."), Verdict.EXISTS),
     (answer(409, "ALREADY_EXISTS", "Node named a already exists"), Verdict.EXISTS),
     (answer(400, "INVALID_PARAMETER_VALUE", "Node named 'a' already exists"), Verdict.EXISTS),
