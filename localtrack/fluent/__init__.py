@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from localtrack.fluent.active import ActiveRun, active_run, end_run
+from localtrack.fluent.artifacts import (
+    flush_artifact_async_logging,
+    get_artifact_uri,
+    load_table,
+    log_artifact,
+    log_artifacts,
+    log_dict,
+    log_figure,
+    log_image,
+    log_stream,
+    log_table,
+    log_text,
+)
 from localtrack.fluent.experiments import (
     create_experiment,
     delete_experiment,
@@ -45,9 +58,9 @@ from localtrack.fluent.runs import (
     get_parent_run,
     get_run,
     last_active_run,
-    search_runs,
     start_run,
 )
+from localtrack.fluent.search import search_logged_models, search_runs
 from localtrack.service.current import get_tracking_uri, is_tracking_uri_set, set_tracking_uri
 
 __all__ = [
@@ -65,8 +78,10 @@ __all__ = [
     "end_run",
     "finalize_logged_model",
     "flush",
+    "flush_artifact_async_logging",
     "flush_async_logging",
     "get_active_model_id",
+    "get_artifact_uri",
     "get_experiment",
     "get_experiment_by_name",
     "get_logged_model",
@@ -77,6 +92,12 @@ __all__ = [
     "is_tracking_uri_set",
     "last_active_run",
     "last_logged_model",
+    "load_table",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
     "log_input",
     "log_inputs",
     "log_metric",
@@ -85,7 +106,11 @@ __all__ = [
     "log_outputs",
     "log_param",
     "log_params",
+    "log_stream",
+    "log_table",
+    "log_text",
     "search_experiments",
+    "search_logged_models",
     "search_runs",
     "set_active_model",
     "set_experiment",

@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Verdict.INACTIVE,
-        "deleted run or experiment",
+        "deleted run or experiment; the second words are the file store's",
         words=r"must be in the 'active' state|must be in 'active' lifecycle_stage|non-active",
         json=True,
     ),

@@ -301,7 +301,7 @@ def test_a_migration_runs_once_and_whole(tmp_path: Path) -> None:
     db.close()
     assert "extra" in tables(path)["watermark"]
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert db.execute("PRAGMA user_version").fetchone()[0] == FORMAT + 1
     db.close()
     assert set(MIGRATIONS) == set(range(1, FORMAT))
 

@@ -60,6 +60,7 @@ def test_each_variable_is_honoured() -> None:
     assert (settings.truncate_long_values, settings.async_logging) == (False, True)
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "localtrack:/b"}).store == "/b"
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "sqlite:///b"}).store == "/a"
+    assert load({"HOME": "/h", "LOCALTRACK_ATTACH": "1"}).attach
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "", "LOCALTRACK_STRICT": ""}) == load({"HOME": "/h"})
 
 
@@ -72,6 +73,7 @@ def test_each_variable_is_honoured() -> None:
         ("LOCALTRACK_SETTLE_SECONDS", "-1"),
         ("LOCALTRACK_CONNECTIONS", "0"),
         ("LOCALTRACK_LOCKING", "none"),
+        ("LOCALTRACK_ATTACH", "perhaps"),
         ("LOCALTRACK_DIALECT", "azure"),
         ("LOCALTRACK_DATABRICKS_FOLDER", "team"),
     ],

@@ -18,7 +18,18 @@ MLFLOW_FUNCTIONS = {
     "delete_run": "run_id",
     "delete_tag": "key",
     "end_run": "status='FINISHED'",
+    "flush_artifact_async_logging": "",
     "flush_async_logging": "",
+    "get_artifact_uri": "artifact_path=None",
+    "load_table": "artifact_file, run_ids=None, extra_columns=None",
+    "log_artifact": "local_path, artifact_path=None, run_id=None",
+    "log_artifacts": "local_dir, artifact_path=None, run_id=None",
+    "log_dict": "dictionary, artifact_file, run_id=None",
+    "log_figure": "figure, artifact_file, *, save_kwargs=None",
+    "log_image": "image, artifact_file=None, key=None, step=None, timestamp=None, synchronous=False",
+    "log_stream": "stream, artifact_file, run_id=None",
+    "log_table": "data, artifact_file, run_id=None",
+    "log_text": "text, artifact_file, run_id=None",
     "get_experiment": "experiment_id",
     "get_experiment_by_name": "name",
     "get_parent_run": "run_id",
@@ -31,10 +42,13 @@ MLFLOW_FUNCTIONS = {
     "log_param": "key, value, synchronous=None",
     "log_params": "params, synchronous=None, run_id=None",
     "search_experiments": "view_type=1, max_results=None, filter_string=None, order_by=None",
-    # MLflow's default output_format is 'pandas', which not every machine has.
+    "search_logged_models": (
+        "experiment_ids=None, filter_string=None, datasets=None, max_results=None, order_by=None, "
+        "output_format='pandas'"
+    ),
     "search_runs": (
         "experiment_ids=None, filter_string='', run_view_type=1, max_results=100000, order_by=None, "
-        "output_format='list', search_all_experiments=False, experiment_names=None"
+        "output_format='pandas', search_all_experiments=False, experiment_names=None"
     ),
     "set_experiment": "experiment_name=None, experiment_id=None, trace_location=None",
     "set_experiment_tag": "key, value",
@@ -79,7 +93,21 @@ MLFLOW_CLIENT = {
     "delete_tag": "run_id, key",
     "get_experiment": "experiment_id",
     "get_experiment_by_name": "name",
+    "download_artifacts": "run_id, path, dst_path=None",
     "get_metric_history": "run_id, key",
+    "list_artifacts": "run_id, path=None",
+    "list_logged_model_artifacts": "model_id, path=None",
+    "load_table": "experiment_id, artifact_file, run_ids=None, extra_columns=None",
+    "log_artifact": "run_id, local_path, artifact_path=None",
+    "log_artifacts": "run_id, local_dir, artifact_path=None",
+    "log_dict": "run_id, dictionary, artifact_file",
+    "log_figure": "run_id, figure, artifact_file, *, save_kwargs=None",
+    "log_image": "run_id, image, artifact_file=None, key=None, step=None, timestamp=None, synchronous=None",
+    "log_model_artifact": "model_id, local_path, artifact_path=None",
+    "log_model_artifacts": "model_id, local_dir, artifact_path=None",
+    "log_stream": "run_id, stream, artifact_file",
+    "log_table": "run_id, data, artifact_file",
+    "log_text": "run_id, text, artifact_file",
     "get_parent_run": "run_id",
     "get_run": "run_id",
     "log_batch": "run_id, metrics=(), params=(), tags=(), synchronous=None",
@@ -92,6 +120,9 @@ MLFLOW_CLIENT = {
     "restore_experiment": "experiment_id",
     "restore_run": "run_id",
     "search_experiments": "view_type=1, max_results=1000, filter_string=None, order_by=None, page_token=None",
+    "search_logged_models": (
+        "experiment_ids, filter_string=None, datasets=None, max_results=None, order_by=None, page_token=None"
+    ),
     "search_runs": (
         "experiment_ids, filter_string='', run_view_type=1, max_results=1000, order_by=None, page_token=None"
     ),
@@ -105,16 +136,21 @@ OURS = {"flush": "sync=False", "delete_experiment_tag": "key"}
 #: Ours beside MlflowClient's methods: MLflow's client has `_record_logged_model` for the first, and no other way to
 #: name a run that it cannot ask about.
 OUR_METHODS = {"log_model": "run_id, model_json", "attach_run": "run_id"}
+#: Databricks has these two by REST only; the names are its.
+OUR_METHODS |= {
+    "delete_runs": "experiment_id, max_timestamp_millis, max_runs=None",
+    "restore_runs": "experiment_id, min_timestamp_millis, max_runs=None",
+}
 
 
 def parameters(function: object) -> str:
-    """Names and defaults as text, without types."""
-    found = list(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
-    assert all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in found)
-    texts = [one.name if one.default is one.empty else f"{one.name}={one.default!r}" for one in found]
-    star = next((place for place, one in enumerate(found) if one.kind is one.KEYWORD_ONLY), None)
-    if star is not None:
-        texts.insert(star, "*")
+    """Names and defaults as text, without types; after `*` such as can only be given by name."""
+    texts = []
+    for one in inspect.signature(function).parameters.values():  # type: ignore[arg-type]
+        assert one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        if one.kind is one.KEYWORD_ONLY and "*" not in texts:
+            texts.append("*")
+        texts.append(one.name if one.default is one.empty else f"{one.name}={one.default!r}")
     return ", ".join(text for text in texts if text != "self")
 
 
