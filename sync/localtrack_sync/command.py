@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import click
 
 from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import ModelEntry, RunEntry
 from localtrack.cli.options import existing, json_option, store_option
 from localtrack.entities import ViewType
 from localtrack.settings import DIALECTS, Settings, load
@@ -139,9 +140,27 @@ def chosen(catalog: Catalog, wanted: Wanted, settings: Settings, environ: Mappin
     """Which of the store's runs and experiments go where, as of now."""
     index = catalog.run_index()
     runs = select(index, wanted.runs, wanted.experiments)
-    empty = [] if wanted.runs or wanted.experiments else _without_runs(catalog, {run.experiment_id for run in index})
+    models = _models_of(catalog, wanted, {run.run_id for run in index}, runs)
+    empty = []
+    if not wanted.runs and not wanted.experiments:
+        used = {run.experiment_id for run in index} | {model.experiment_id for model in models}
+        empty = _without_runs(catalog, used)
     default = default_address(settings, environ)
-    return choose(runs, empty, wanted.to, default, lambda run: proven(run, settings), environ)
+    return choose(runs, empty, wanted.to, default, lambda one: proven(one, settings), environ, models)
+
+
+def _models_of(catalog: Catalog, wanted: Wanted, known: set[str], runs: Sequence[RunEntry]) -> list[ModelEntry]:
+    """Logged models that go along: those of the runs, and those without a run that stand in the same experiments."""
+    models = catalog.model_index(refresh=False)
+    if not wanted.runs and not wanted.experiments:
+        return models
+    ids = {run.run_id for run in runs}
+    within = set() if wanted.runs else {run.experiment_id for run in runs}
+    return [
+        model
+        for model in models
+        if (model.source_run_id in ids if model.source_run_id in known else model.experiment_id in within)
+    ]
 
 
 def _without_runs(catalog: Catalog, with_runs: set[str]) -> list[str]:

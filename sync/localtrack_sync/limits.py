@@ -31,6 +31,7 @@ class Limits:
         search_experiments: experiments that one search for runs names.
         experiments_page: experiments asked for in one list; Databricks gives at most 3,000.
         history_page: points asked for in one read of a metric's history.
+        links_once: an input or output of a run that is sent twice is stored once.
         skip_tags: tags that the remote sets itself and that a replay must not send.
         settle_s: seconds that a request without an answer may still be executed, unless a setting says otherwise.
         asks_what_it_is: whether it has routes that tell its version and kind of store.
@@ -54,6 +55,7 @@ class Limits:
     search_experiments: int = 100
     experiments_page: int = 1000
     history_page: int = 25_000
+    links_once: bool = True
     skip_tags: frozenset[str] = frozenset()
     settle_s: float = 120.0
     asks_what_it_is: bool = True
@@ -79,6 +81,7 @@ DATABRICKS = Limits(
     tag_value=UNCUT,
     experiment_tag_value=UNCUT,
     sure_bytes=250,
+    links_once=False,
     skip_tags=frozenset(
         {
             "mlflow.user",

@@ -6,15 +6,15 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.store import Store
-from localtrack_sync.accounts import run_account
+from localtrack_sync.accounts import id_of, logged_model_account, run_account
 from localtrack_sync.books import RunAccount
-from localtrack_sync.choice import Errand
+from localtrack_sync.choice import Errand, Item
 from localtrack_sync.credentials import CredentialSource, Login
 from localtrack_sync.databricks_config import NOTHING, again
 from localtrack_sync.databricks_login import DatabricksLogin, databricks_sdk
@@ -53,7 +53,7 @@ class Ended:
     """How an errand ended.
 
     Attributes:
-        accounts: the books of its runs, as they stand now.
+        accounts, models: the books of its runs and of its logged models, as they stand now.
         seconds: how long it took.
     """
 
@@ -61,6 +61,7 @@ class Ended:
     report: Report
     accounts: tuple[RunAccount, ...]
     seconds: float
+    models: tuple[RunAccount, ...] = ()
 
 
 def run_errand(
@@ -98,12 +99,14 @@ def run_errand(
             report = replay(bench, news(), news, watcher, stop)
         finally:
             wires.close()
-        accounts = _close_books(catalog, state, news.entries, report)
-    return Ended(address, report, accounts, time.monotonic() - began)
+        accounts = _close_books(catalog, state, news.errand, report)
+    models = tuple(one for one in accounts if one.kind == "model")
+    runs = tuple(one for one in accounts if one.kind == "run")
+    return Ended(address, report, runs, time.monotonic() - began, models)
 
 
 class News:
-    """Jobs for the runs that have changed since it was asked last; at first, since they were settled."""
+    """Jobs for the runs and models that have changed since it was asked last; at first, since they were settled."""
 
     def __init__(self, catalog: Catalog, now: Callable[[], Errand], state: StateDb) -> None:
         self._catalog = catalog
@@ -111,33 +114,41 @@ class News:
         self._state = state
         self._known = {run_id: content for run_id, (content, _) in state.settled().items()}
         self._experiments: set[str] = set()
-        self.entries: Sequence[RunEntry] = ()
+        self.errand: Errand | None = None
 
     def __call__(self) -> list[Job]:
-        """The jobs of runs, in the order of their creation, and of experiments: these may have changed alone."""
+        """Jobs of runs and of models, in the order of their creation, and of experiments: these may change alone."""
         self._catalog.refresh()
-        errand = self._now()
-        self.entries = errand.runs
-        changed = [entry for entry in self.entries if self._known.get(entry.run_id) != entry.content]
-        self._state.ask([entry.run_id for entry in changed])
-        self._known = {entry.run_id: entry.content for entry in self.entries}
+        self.errand = errand = self._now()
+        entries: list[Item] = [*errand.runs, *errand.models]
+        changed = [entry for entry in entries if self._known.get(id_of(entry)) != entry.content]
+        self._state.ask([id_of(entry) for entry in changed])
+        self._known = {id_of(entry): entry.content for entry in entries}
         new = [one for one in errand.experiments if one not in self._experiments]
         self._experiments.update(new)
-        return [*(Job("run", entry.run_id) for entry in changed), *(Job("experiment", one) for one in new)]
+        jobs = [Job("run" if isinstance(entry, RunEntry) else "model", id_of(entry)) for entry in changed]
+        return [*jobs, *(Job("experiment", one) for one in new)]
 
 
-def _close_books(
-    catalog: Catalog, state: StateDb, entries: Sequence[RunEntry], report: Report
-) -> tuple[RunAccount, ...]:
-    """The accounts of the runs; those of which nothing is owed are settled, and passed over until they change."""
+def _close_books(catalog: Catalog, state: StateDb, errand: Errand | None, report: Report) -> tuple[RunAccount, ...]:
+    """The accounts; what owes nothing is settled, and passed over until it changes."""
+    if errand is None:
+        return ()
     settled = state.settled()
-    accounts = tuple(run_account(catalog, state, entry, settled) for entry in entries)
+    names = {entry.experiment_id: entry.experiment_name for entry in errand.runs}
+    entries: list[Item] = [*errand.runs, *errand.models]
+    accounts = tuple(
+        run_account(catalog, state, entry, settled)
+        if isinstance(entry, RunEntry)
+        else logged_model_account(catalog, state, entry, settled, names)
+        for entry in entries
+    )
     delivered = {job.id for job, result in report.results.items() if result.ending is Ending.DELIVERED}
     done = delivered - state.unswept()
     state.settle(
         (entry.content, account)
         for entry, account in zip(entries, accounts, strict=True)
-        if entry.run_id in done and not account.owed and not account.parked
+        if id_of(entry) in done and not account.owed and not account.parked
     )
     return accounts
 

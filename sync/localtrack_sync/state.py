@@ -112,7 +112,7 @@ class StateDb:
             return tuple(record for kind in CLASSES for record in _select(self._db, kind, "", ()))
 
     def ask(self, run_ids: Sequence[str]) -> None:
-        """Note that these runs are to be delivered here now: they are owed to this remote, and not settled."""
+        """Note that these runs and models are to be delivered here now: owed to this remote, and not settled."""
         rows = [(run_id,) for run_id in run_ids]
         self.flush()
         with _explained(self._path):
@@ -122,7 +122,7 @@ class StateDb:
             self._db.execute("COMMIT")
 
     def settle(self, accounts: Iterable[tuple[str, RunAccount]]) -> None:
-        """Note runs of which nothing is owed, with what their content was (`RunEntry.content`)."""
+        """Note runs and models of which nothing is owed, with what their content was (`RunEntry.content`)."""
         rows = [(one.run_id, content, json.dumps(asdict(one))) for content, one in accounts]
         self.flush()
         with _explained(self._path):
@@ -131,12 +131,12 @@ class StateDb:
             self._db.execute("COMMIT")
 
     def settled(self) -> dict[str, tuple[str, RunAccount]]:
-        """Run id -> content and account of the runs that were noted by `settle` and not asked for since."""
+        """Id -> content and account of the runs and models that were noted by `settle` and not asked for since."""
         with _explained(self._path):
             return _settled(self._db)
 
     def unswept(self) -> set[str]:
-        """Runs for which a later pass has to look for a twin on the remote."""
+        """Runs and models for which a later pass has to look for a twin on the remote."""
         with _explained(self._path):
             return {run_id for (run_id,) in self._db.execute("SELECT scope_id FROM run_binding WHERE sweep_wall_s > 0")}
 

@@ -121,6 +121,10 @@ class Simulation:
         self.kill_share = rng.choice([0.0, 0.0, 0.003, 0.01, 0.03])
         self.edit_share = rng.choice([0.0, 0.0, 0.002, 0.01])
         self.lose_share = rng.choice([0.0, 0.0, 0.3])
+        # Databricks' dialect: no promise about anything that is sent twice, and a tag that we may not set.
+        self.dialect = "databricks" if self.remote.flavour == "file" and rng.random() < 0.4 else "mlflow"
+        self.remote.keeps_twins = self.dialect == "databricks"
+        self.remote.folder = "/Shared/sim" if self.dialect == "databricks" else ""
         self.peace = False
         self.shell = shell(self)
         self.generation = 0
@@ -201,6 +205,8 @@ class Simulation:
             patience_s=patience,
             window=rng.choice([2, 5, 100]),
             wall_offset_s=WALL_S,
+            dialect=self.dialect,
+            folder=self.remote.folder,
         )
         jobs = [Job("run", run_id) for run_id in self.world.known_runs()]
         jobs += [Job("model", model_id) for model_id in self.world.known_models()]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+PAIR = ("model_id", "step")
+
 
 def frames() -> dict[str, Any]:
     """Data frames of all kinds of columns."""
@@ -86,6 +88,44 @@ def cases(library: Any) -> dict[str, Callable[[], Any]]:
     return found
 
 
+def logged(theirs: Any, ours: Any) -> tuple[Any, Any]:
+    """MLflow's own objects given to localtrack: what MLflow says of them, and what localtrack recorded."""
+    entities = importlib.import_module("mlflow.entities")
+    datasets = [make() for name, make in cases(theirs).items() if name in ("frame: lists", "array: named", "meta")]
+    client = ours.TrackingClient("store")
+    run_id = client.create_run("0").info.run_id
+    tags = [entities.InputTag("a", "1")]
+    rows = [entities.DatasetInput(one._to_mlflow_entity(), tags) for one in datasets]
+    client.log_inputs(run_id, rows[:1], [entities.LoggedModelInput("m-1")])
+    ours.set_tracking_uri("store")
+    with ours.start_run(run_id=run_id):
+        ours.log_inputs(datasets[1:], [None, None], [{"a": "1"}, {"a": "1"}])
+        ours.log_metric("m", 1.0, dataset=datasets[0])
+        model = ours.initialize_logged_model("net", params={"p": 1})
+    client.log_outputs(run_id, [entities.LoggedModelOutput("m-2", 7)])
+    client.log_batch(run_id, [entities.Metric("k", 2.0, 1, 0, model_id=model.model_id)])
+    client.finalize_logged_model(model.model_id, entities.LoggedModelStatus.READY)
+    run, found = client.get_run(run_id), client.get_logged_model(model.model_id)
+    fields = ("name", "digest", "source_type", "source", "schema", "profile")
+    given = {
+        "datasets": {one.digest: {field: one.to_dict().get(field) for field in fields} for one in datasets},
+        "tags": [[["a", "1"]]] * len(datasets),
+        "models": ["m-1", "m-2", 7],
+        "model": ["READY", [["k", 2.0]]],
+    }
+    inputs = run.inputs.dataset_inputs
+    recorded = {
+        "datasets": {one.dataset.digest: {field: getattr(one.dataset, field) for field in fields} for one in inputs},
+        "tags": [[[tag.key, tag.value] for tag in one.tags] for one in inputs],
+        "models": [
+            run.inputs.model_inputs[0].model_id,
+            *(getattr(run.outputs.model_outputs[0], name) for name in PAIR),
+        ],
+        "model": [found.status, [[m.key, m.value] for m in found.metrics]],
+    }
+    return given, recorded
+
+
 def told(make: Callable[[], Any]) -> Any:
     """What a dataset says of itself, or the code of the refusal."""
     try:
@@ -97,12 +137,13 @@ def told(make: Callable[[], Any]) -> Any:
 def main() -> None:
     """Print what both libraries say."""
     warnings.simplefilter("ignore")
-    libraries = {"theirs": importlib.import_module("mlflow.data"), "ours": importlib.import_module("localtrack.data")}
-    print(  # noqa: T201
-        json.dumps(
-            {name: {case: told(make) for case, make in cases(library).items()} for name, library in libraries.items()}
-        )
-    )
+    theirs, ours = importlib.import_module("mlflow.data"), importlib.import_module("localtrack.data")
+    libraries = {"theirs": theirs, "ours": ours}
+    answer: dict[str, Any] = {
+        name: {case: told(make) for case, make in cases(library).items()} for name, library in libraries.items()
+    }
+    answer["given"], answer["recorded"] = logged(theirs, importlib.import_module("localtrack"))
+    print(json.dumps(answer))  # noqa: T201
 
 
 if __name__ == "__main__":

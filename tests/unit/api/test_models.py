@@ -13,6 +13,7 @@ from localtrack.entities import Experiment, LoggedModel, LoggedModelTag, Metric
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import LogBatch, ModelCreate, ModelParamsLogged, ModelTagsSet
 from localtrack.service import Service, service_for
+from localtrack.service.known import ENDED_REMEMBERED, KnownModel
 from localtrack.settings import load
 from localtrack.store import Store
 from tests.unit.api.journals import another, code, logged, ops_in
@@ -250,3 +251,19 @@ def test_the_youngest_model_of_a_name_is_found(service: Service) -> None:
         service.delete_logged_model(model.model_id)
     assert service.find_logged_model("0", "net") is None
     assert another(service).find_logged_model("0", "net") is None
+
+
+def test_finalized_models_are_not_remembered_for_ever(service: Service) -> None:
+    """A process that makes many models keeps the last thousand finalized ones in memory, and still knows the others."""
+    first = service.create_logged_model("0", params={"a": 1}).model_id
+    pending = service.create_logged_model("0").model_id
+    service.finalize_logged_model(first, "READY")
+    for i in range(ENDED_REMEMBERED):
+        service.known.models[f"m-{i}"] = KnownModel(f"m-{i}", "0", "", "", 1, 1, status="READY")
+        service.known.finalized(f"m-{i}")
+    assert first not in service.known.models
+    assert pending in service.known.models
+    assert len(service.known.models) == ENDED_REMEMBERED + 1
+    with pytest.raises(TrackingError) as caught:
+        service.log_logged_model_params(first, {"a": 2})
+    assert code(caught) == "BAD_REQUEST"

@@ -152,6 +152,27 @@ def test_files_of_models_are_registered(service: Service, scanner: Scanner) -> N
     assert [op.owner for op in ops_in(service.store.path) if isinstance(op, ArtifactStored)] == [MODEL]
 
 
+def test_files_of_attached_runs(service: Service, scanner: Scanner) -> None:
+    """Files of a run that was attached to have their place too, are listed, and are found by the scan."""
+    run_id = service.attach_run("e" * 32).info.run_id
+    service.log_text(run_id, "mine", "mine.txt")
+    write(service, run_id, "theirs.txt", "theirs")
+    assert scanner.scan() == ScanResult(1, 0)
+    assert set(registered(service.store.path)) == {"mine.txt", "theirs.txt"}
+    assert [info.path for info in service.list_artifacts(run_id)] == ["mine.txt", "theirs.txt"]
+    assert service.get_artifact_uri(run_id) == service.get_run(run_id).info.artifact_uri
+
+
+def test_files_put_aside_while_the_experiment_was_unknown(service: Service, run_id: str, scanner: Scanner) -> None:
+    """What was stored beside the experiments, because the catalog could not be read, is found under the run."""
+    place = Path(service.store.run_artifacts("", run_id), "a.txt")
+    place.parent.mkdir(parents=True)
+    place.write_text("aside")
+    assert scanner.scan() == ScanResult(1, 0)
+    assert [info.path for info in service.list_artifacts(run_id)] == ["a.txt"]
+    assert Path(service.download_artifacts(run_id, "a.txt")).read_text() == "aside"
+
+
 def test_a_run_in_the_wrong_experiment_is_passed_over(service: Service, run_id: str, scanner: Scanner) -> None:
     """A directory of a known run below another experiment is not that run's."""
     write(service, run_id, f"../../../9/{run_id}/artifacts/x", "x")

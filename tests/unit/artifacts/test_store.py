@@ -348,4 +348,4 @@ def test_tables_without_pandas(service: Service, run_id: str) -> None:
         with pytest.raises(TrackingError):
             service.log_table(run_id, {"a": [1]}, bad)
     with pytest.raises(TrackingError):
-        service.log_table(run_id, [1], "t.json")  # type: ignore[arg-type] # what is refused
+        service.log_table(run_id, [1], "t.json")  # type: ignore[arg-type, unused-ignore] # what is refused
