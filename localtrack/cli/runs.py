@@ -124,6 +124,12 @@ def described(run: RunEntry, delivered: Sequence[Delivery]) -> dict[str, Any]:
         "deleted": run.deleted,
         "start_time": run.start_time,
         "end_time": run.end_time,
-        "counts": {"params": run.params, "tags": run.tags, "points": run.points},
+        "counts": {
+            "params": run.params,
+            "tags": run.tags,
+            "points": run.points,
+            "files": run.files,
+            "bytes": run.bytes,
+        },
         "delivery": [asdict(one) for one in delivered],
     }

@@ -77,6 +77,11 @@ class RemoteAccount:
         return sum(run.superseded for run in self.runs)
 
     @property
+    def bytes_owed(self) -> int:
+        """Size of the files that are still to be sent."""
+        return sum(run.bytes_owed for run in self.runs)
+
+    @property
     def oldest_owed_ms(self) -> int | None:
         """When the oldest owed record was logged, ms since the epoch; None when nothing is owed."""
         return min((run.oldest_owed_ms for run in self.runs if run.oldest_owed_ms is not None), default=None)
@@ -136,7 +141,8 @@ def run_account(
     beyond = catalog.count_points(entry.run_id, after, refresh=False)
     first = catalog.points(entry.run_id, after, 1, refresh=False) if beyond else ()
     parent = _remote_id(state, desired.tags.get(PARENT_TAG))
-    return account(entry, desired, records, parent, beyond, first[0].ts if first else None, ReplaySettings())
+    files = catalog.files(entry.run_id, refresh=False) if entry.files else ()
+    return account(entry, desired, records, parent, beyond, first[0].ts if first else None, ReplaySettings(), files)
 
 
 def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localtrack.catalog.desired import DesiredRun
+from localtrack.catalog.desired import DesiredRun, StoredFile
 from localtrack.catalog.entries import RunEntry
 from localtrack_sync.cells import is_settled
+from localtrack_sync.files import file_open
 from localtrack_sync.jobs import Progress, ReplaySettings
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.records import Parked, Record, Rejected
@@ -20,13 +21,16 @@ from localtrack_sync.request import PARENT_TAG
 from localtrack_sync.run_pass import DELETED, RunPass
 from localtrack_sync.steps import Desk
 
+#: Kinds of records.
+KINDS = ("run", "param", "tag", "metric", "file")
+
 
 @dataclass(frozen=True, slots=True)
 class RunAccount:
     """One run and one remote: every record of the run is in exactly one of the columns.
 
-    A record is one metric point, one param, one tag, one value that journals disagree on, or the run itself (its
-    creation, status, times and life).
+    A record is one metric point, one param, one tag, one file, one value that journals disagree on, or the run itself
+    (its creation, status, times and life).
 
     Attributes:
         run_id, name, experiment_id, experiment: the local run.
@@ -40,7 +44,9 @@ class RunAccount:
         superseded: is not to be sent (tags that only the remote itself may set).
         oldest_owed_ms: when the oldest record that is still owed was logged, ms since the epoch, or None.
         reasons: why records are stuck, one line each.
-        owed_by_kind: kind ("run", "param", "tag", "metric") -> how many of these are owed.
+        owed_by_kind: kind ("run", "param", "tag", "metric", "file") -> how many of these are owed.
+        files, files_delivered: how many files the run has, and how many of them the remote has.
+        bytes, bytes_owed: their size, and the size of those that are owed.
     """
 
     run_id: str
@@ -58,6 +64,10 @@ class RunAccount:
     oldest_owed_ms: int | None = None
     reasons: tuple[str, ...] = ()
     owed_by_kind: tuple[tuple[str, int], ...] = ()
+    files: int = 0
+    files_delivered: int = 0
+    bytes: int = 0
+    bytes_owed: int = 0
 
     def __post_init__(self) -> None:
         columns = (self.delivered, self.owed, self.conflicts, self.rejected, self.parked, self.superseded)
@@ -73,12 +83,13 @@ class RunAccount:
 
 def untouched(entry: RunEntry) -> RunAccount:
     """The account of a run of which the remote has nothing and nothing is known."""
-    kinds = {"run": 1, "param": entry.params, "tag": entry.tags, "metric": entry.points}
+    kinds = {"run": 1, "param": entry.params, "tag": entry.tags, "metric": entry.points, "file": entry.files}
     owed = sum(kinds.values())
     return RunAccount(
         entry.run_id, entry.name, entry.experiment_id, entry.experiment_name, None,
         total=owed + entry.param_conflicts, delivered=0, owed=owed, conflicts=entry.param_conflicts,
         oldest_owed_ms=entry.oldest_ms, owed_by_kind=_by_kind(kinds),
+        files=entry.files, bytes=entry.bytes, bytes_owed=entry.bytes,
     )  # fmt: skip
 
 
@@ -90,6 +101,7 @@ def account(
     points_beyond: int,
     first_owed_ms: int | None,
     settings: ReplaySettings,
+    files: tuple[StoredFile, ...] = (),
 ) -> RunAccount:
     """The account of a run of which something is known.
 
@@ -101,10 +113,12 @@ def account(
         points_beyond: metric points beyond the watermarks.
         first_owed_ms: timestamp of the first of these.
         settings: for the dialect.
+        files: of the run.
     """
     run = RunPass(
         Desk(settings, _no_rng, Progress()), ledger_of("run", entry.run_id, records), desired, parent_remote_id
     )
+    run.files = files
     columns: Counter[tuple[str, str]] = Counter()
     columns["run", _run_column(run)] += 1
     columns["param", "conflicts"] += len(desired.param_conflicts)
@@ -122,6 +136,8 @@ def account(
     columns["metric", "parked"] += stuck["parked"]
     # Not below zero: a rejected point stays listed when the journal that held it has been deleted.
     columns["metric", "delivered"] += max(0, entry.points - points_beyond - stuck.total())
+    for file in files:
+        columns["file", _file_column(run, file)] += 1
     if run.ledger.whole_parked() is not None:
         columns = _all_parked(columns)
     return _made(entry, run, columns, first_owed_ms)
@@ -172,6 +188,13 @@ def _tag_column(run: RunPass, key: str, owed: Mapping[str, str | None]) -> str:
     return _column(run, "tag", key, owed=key in owed or waits_for_parent)
 
 
+def _file_column(run: RunPass, file: StoredFile) -> str:
+    if not file_open(run.ledger, file):
+        return "rejected" if ("file", file.path) in run.ledger.rejected else "delivered"
+    parked = run.ledger.parked
+    return "parked" if ("file", file.path) in parked or ("file", "") in parked else "owed"
+
+
 def _all_parked(columns: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
     """The whole run is parked: what would be owed waits."""
     moved: Counter[tuple[str, str]] = Counter()
@@ -192,7 +215,10 @@ def _made(entry: RunEntry, run: RunPass, columns: Counter[tuple[str, str]], firs
         rejected=sums["rejected"], parked=sums["parked"], superseded=sums["superseded"],
         oldest_owed_ms=_oldest(entry, run, first_owed_ms) if sums["owed"] else None,
         reasons=_reasons(run),
-        owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in ("run", "param", "tag", "metric")}),
+        owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in KINDS}),
+        files=len(run.files), files_delivered=columns["file", "delivered"],
+        bytes=sum(file.size for file in run.files),
+        bytes_owed=sum(file.size for file in run.files if _file_column(run, file) in ("owed", "parked")),
     )  # fmt: skip
 
 

@@ -18,7 +18,9 @@ from localtrack_sync.effects import (
     Load,
     Outcome,
     Perform,
+    ReadContent,
     ReadExperiment,
+    ReadFiles,
     ReadPoints,
     ReadRun,
     Save,
@@ -204,7 +206,7 @@ class Engine:
             self._ready(slot, Ended(Ending.OWED, self.results.stopped))
             return None
         match wish:
-            case Save() | Load() | ReadRun() | ReadExperiment() | ReadPoints():
+            case Save() | Load() | ReadRun() | ReadExperiment() | ReadPoints() | ReadFiles() | ReadContent():
                 self._performing = slot
                 return Perform(slot.number, wish)
             case Ask():
@@ -321,7 +323,7 @@ class Engine:
         assert slot.ask is not None, "it stands in line with a request"
         self._open.add(slot.number)
         self.progress.requests += 1
-        self.progress.bytes_sent += len(slot.ask.request.body or b"")
+        self.progress.bytes_sent += slot.ask.request.bytes_sent
         return Start(slot.number, Send(slot.ask.request))
 
     def _has_room(self) -> bool:
@@ -337,7 +339,8 @@ class Engine:
         ask = slot.ask
         assert ask is not None, "it was asked"
         judged = understand(self._judge, ask, outcome)
-        self._note(judged, now)
+        if not ask.request.elsewhere and judged.verdict is not Verdict.UNREADABLE:
+            self._note(judged, now)
         if judged.verdict is Verdict.MISROUTED and not ask.optional:
             slot.ask = None
             self.stop(f"this does not look like an MLflow server: {judged.words}")

@@ -33,6 +33,10 @@ class ReplaySettings:
         wall_offset_s: seconds since the epoch minus the clock of `Engine.next`.
         window: metric points read from the catalog at once: what one run holds in memory.
         dedupes: whether the remote stores a repeated point once; None: ask it.
+        netloc: the remote's host, and port where it has one: what it names by this name is itself.
+        artifact_batch: files that are sent before they are looked at together.
+        multipart_from: bytes from which a file is sent in parts, where the remote offers it; MLflow's own threshold.
+        part_bytes: length of a part; larger when the file would have more parts than storages take.
     """
 
     settle_s: float = 120.0
@@ -42,6 +46,10 @@ class ReplaySettings:
     wall_offset_s: float = 0.0
     window: int = 10_000
     dedupes: bool | None = None
+    netloc: str = ""
+    artifact_batch: int = 500
+    multipart_from: int = 500 << 20
+    part_bytes: int = 16 << 20
 
 
 class Ending(Enum):
@@ -77,7 +85,7 @@ class Progress:
     """What has been settled since the engine was made; for progress bars and reports.
 
     Attributes:
-        params, metrics, tags: records that the remote now has.
+        params, metrics, tags, files: records that the remote now has.
         runs_created, experiments_created: creates that were confirmed.
         requests: requests started.
         bytes_sent: bytes of their bodies.
@@ -89,6 +97,7 @@ class Progress:
     params: int = 0
     metrics: int = 0
     tags: int = 0
+    files: int = 0
     runs_created: int = 0
     experiments_created: int = 0
     requests: int = 0

@@ -9,9 +9,11 @@ from localtrack_sync.records import (
     Cell,
     Conflict,
     ExperimentBinding,
+    FileDelivered,
     Intent,
     ParamDelivered,
     Parked,
+    PartialUpload,
     Record,
     Rejected,
     RunBinding,
@@ -27,6 +29,7 @@ class Ledger:
         scope, scope_id: whose records these are.
         unknown: cell key -> when a write to it became unknown (engine's clock); cells that were loaded unsettled count
             from the engine's start.
+        unknown_files: the same for files, by path.
     """
 
     def __init__(self, scope: str, scope_id: str) -> None:
@@ -38,10 +41,13 @@ class Ledger:
         self.watermarks: dict[str, Watermark] = {}
         self.params: dict[str, ParamDelivered] = {}
         self.cells: dict[str, Cell] = {}
+        self.files: dict[str, FileDelivered] = {}
+        self.partial: dict[str, PartialUpload] = {}
         self.conflicts: dict[tuple[str, str], Conflict] = {}
         self.rejected: dict[tuple[str, str], Rejected] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
         self.unknown: dict[str, float] = {}
+        self.unknown_files: dict[str, float] = {}
 
     def load(self) -> Part[None]:
         """Fill from the delivery state."""
@@ -68,7 +74,7 @@ class Ledger:
         """The record that parks all of it, if any."""
         return self.parked.get((self.scope, ""))
 
-    def _put(self, record: Record) -> None:
+    def _put(self, record: Record) -> None:  # noqa: C901 - one case for each kind
         match record:
             case RunBinding():
                 self.run = record
@@ -82,6 +88,10 @@ class Ledger:
                 self.params[record.key] = record
             case Cell():
                 self.cells[record.key] = record
+            case FileDelivered():
+                self.files[record.path] = record
+            case PartialUpload():
+                self.partial[record.path] = record
             case Conflict():
                 self.conflicts[record.kind, record.key] = record
             case Rejected():
@@ -91,7 +101,7 @@ class Ledger:
             case _:
                 raise AssertionError(f"{record!r} belongs to no run or experiment")
 
-    def _drop(self, record: Record) -> None:
+    def _drop(self, record: Record) -> None:  # noqa: C901 - one case for each kind
         match record:
             case RunBinding():
                 self.run = None
@@ -105,6 +115,10 @@ class Ledger:
                 self.params.pop(record.key, None)
             case Cell():
                 self.cells.pop(record.key, None)
+            case FileDelivered():
+                self.files.pop(record.path, None)
+            case PartialUpload():
+                self.partial.pop(record.path, None)
             case Conflict():
                 self.conflicts.pop((record.kind, record.key), None)
             case Rejected():

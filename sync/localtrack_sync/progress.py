@@ -99,4 +99,5 @@ def _kind(waiting: str) -> str:
 
 def delivered(progress: Progress) -> int:
     """Records that have been delivered."""
-    return progress.params + progress.metrics + progress.tags + progress.runs_created + progress.experiments_created
+    made = progress.runs_created + progress.experiments_created
+    return progress.params + progress.metrics + progress.tags + progress.files + made

@@ -179,6 +179,55 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class FileDelivered:
+    """One file on the remote: a place that is overwritten whole, so much like a `Cell`.
+
+    Attributes:
+        path: below the artifact root.
+        sha256, size: of the local content that the remote has; "" and -1 while it has none of ours.
+        sent_sha256, sent_size: of what was sent for it: the same, unless ids inside were made the remote's.
+        unsettled: SHA-256 of each sent content whose upload was not answered; it may still be executed.
+    """
+
+    TABLE: ClassVar[str] = "file_delivered"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "path")
+
+    scope: str
+    scope_id: str
+    path: str
+    sha256: str = ""
+    size: int = -1
+    sent_sha256: str = ""
+    sent_size: int = -1
+    unsettled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartialUpload:
+    """A large file of which parts are on the remote, until it is whole.
+
+    Attributes:
+        sha256: of the content.
+        upload_id: the remote's name for the upload.
+        part_bytes: length of every part but the last.
+        addresses: where each part goes, as JSON: {url, headers}. They allow nothing but this upload, and expire.
+        etags: "<part number>=<etag>" of the parts that are there.
+    """
+
+    TABLE: ClassVar[str] = "partial_upload"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "path")
+
+    scope: str
+    scope_id: str
+    path: str
+    sha256: str
+    upload_id: str
+    part_bytes: int
+    addresses: tuple[str, ...] = ()
+    etags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Something that collided; what stands on the remote is left alone.
 
@@ -206,8 +255,8 @@ class Rejected:
     """A record that the remote refuses, with its words. It is not sent again.
 
     Attributes:
-        kind: "param", "tag", "metric", "status", "name".
-        key: name; for a metric "<incarnation>:<position>".
+        kind: "param", "tag", "metric", "status", "name", "file".
+        key: name; for a metric "<incarnation>:<position>", for a file its path.
         value: what was to be sent, as text.
     """
 
@@ -228,8 +277,8 @@ class Parked:
     """Something that waits for a change from outside; it is tried again in every pass.
 
     Attributes:
-        kind: "run" or "experiment" (all of it), or "param", "tag", "metric" (one record).
-        key: "" for all of it; else as in `Rejected`.
+        kind: "run" or "experiment" (all of it), or "param", "tag", "metric", "file" (one record).
+        key: "" for all of it (kind "file": all files); else as in `Rejected`.
         value: what is to be sent, as text.
         tries: how often it was parked in a row.
     """
@@ -255,6 +304,8 @@ Record: TypeAlias = (
     | Watermark
     | ParamDelivered
     | Cell
+    | FileDelivered
+    | PartialUpload
     | Conflict
     | Rejected
     | Parked
@@ -269,6 +320,8 @@ CLASSES: tuple[type[Record], ...] = (
     Watermark,
     ParamDelivered,
     Cell,
+    FileDelivered,
+    PartialUpload,
     Conflict,
     Rejected,
     Parked,

@@ -14,7 +14,10 @@ from localtrack_sync.effects import (
     Idle,
     Load,
     Perform,
+    ReadContent,
     ReadExperiment,
+    ReadFiles,
+    Reading,
     ReadPoints,
     ReadRun,
     Save,
@@ -23,6 +26,7 @@ from localtrack_sync.effects import (
 )
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, JobResult, Progress, ReplaySettings
+from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.state import StateDb
 from localtrack_sync.wires import Answer, Wires
 
@@ -220,12 +224,14 @@ class _Drive:
         return now >= self._cut_at + STOP_SAVE_S
 
 
-def _perform(bench: Bench, effect: Save | Load | ReadRun | ReadExperiment | ReadPoints) -> Any:
+def _perform(bench: Bench, effect: Save | Load | Reading) -> Any:
+    if isinstance(effect, Save):
+        return bench.state.save(effect)
+    return bench.state.load(effect) if isinstance(effect, Load) else _read(bench, effect)
+
+
+def _read(bench: Bench, effect: Reading) -> Any:
     match effect:
-        case Save():
-            return bench.state.save(effect)
-        case Load():
-            return bench.state.load(effect)
         case ReadRun():
             return bench.catalog.desired_run(effect.run_id, refresh=False)
         case ReadExperiment():
@@ -239,6 +245,10 @@ def _perform(bench: Bench, effect: Save | Load | ReadRun | ReadExperiment | Read
                 distinct=effect.distinct,
                 refresh=False,
             )
+        case ReadFiles():
+            return bench.catalog.files(effect.owner, refresh=False)
+        case ReadContent():
+            return LocalFiles(bench.catalog.store.artifacts).content(effect.upload)
 
 
 def _sum(before: Progress, now: Progress) -> Progress:

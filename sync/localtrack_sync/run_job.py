@@ -7,7 +7,8 @@ from dataclasses import replace
 from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
-from localtrack_sync.effects import Load, ReadRun
+from localtrack_sync.effects import Load, ReadFiles, ReadRun
+from localtrack_sync.files import deliver_files
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import close_run, deliver_status, open_run, too_often_inactive
@@ -51,6 +52,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     if desired is None:
         raise Ended(Ending.OWED, "this store has no such run")
     p = RunPass(desk, ledger, desired)
+    p.files = yield ReadFiles(run_id)
     yield from _notice_restored(p)
     parent = desired.tags.get(PARENT_TAG, "")
     if parent:
@@ -122,8 +124,10 @@ def _rounds(p: RunPass) -> Part[None]:
             yield from deliver_metrics(p)
             yield from Tagger(p).run()
             yield from p.unpark_done()
+            yield from _deliver_files(p)
             latest: DesiredRun = yield ReadRun(p.desired.run_id)
             p.desired = latest
+            p.files = yield ReadFiles(p.desired.run_id)
             if p.data_owed():
                 continue
             yield from deliver_status(p)
@@ -132,6 +136,14 @@ def _rounds(p: RunPass) -> Part[None]:
         except Inactive as inactive:
             yield from too_often_inactive(p, str(inactive))
     raise Ended(Ending.OWED, "new records came faster than they could be delivered")
+
+
+def _deliver_files(p: RunPass) -> Part[None]:
+    """Files go to the artifact root that the remote names for its run, never to the one that was written down here."""
+    if not p.files:
+        return
+    root = p.binding.artifact_uri or (yield from p.look()).artifact_uri
+    yield from deliver_files(p.desk, p.ledger, p.files, p.place(root))
 
 
 def _refuse_reserved(p: RunPass) -> Part[None]:

@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from localtrack.catalog.desired import DesiredRun
+from localtrack.catalog.desired import DesiredRun, StoredFile
 from localtrack_sync.cells import is_quiet, is_settled, spelled
+from localtrack_sync.files import Place, manifest_owed, owed_files
 from localtrack_sync.jobs import Ending
 from localtrack_sync.ledger import Ledger
+from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.records import Cell, Parked, RunBinding, Watermark
 from localtrack_sync.request import ATTEMPT_TAG, PARENT_TAG, RUN_NAME_TAG, UID_TAG, get
 from localtrack_sync.snapshot import RemoteRun, run_of
@@ -41,6 +43,7 @@ class RunPass:
         inactive: how often the remote called the run inactive in this pass.
         looked_wall_s: when the last look began: what settled later may not be in it.
         last_unknown: when the outcome of a batch of metrics last became unknown in this pass.
+        files: what the run has in files.
     """
 
     desk: Desk
@@ -54,6 +57,7 @@ class RunPass:
     inactive: int = 0
     looked_wall_s: float = 0.0
     last_unknown: float = -INFINITY
+    files: tuple[StoredFile, ...] = ()
 
     @property
     def binding(self) -> RunBinding:
@@ -199,14 +203,29 @@ class RunPass:
             if head > marks.get(inc, Watermark("", "", "")).upto
         }
 
+    def owed_files(self) -> list[StoredFile]:
+        """Files that are neither delivered nor settled otherwise."""
+        return owed_files(self.ledger, self.files, self.put_off, DELETED_TRIES if self.desired.deleted else None)
+
+    def place(self, root: str) -> Place:
+        """Where the run's files lie here, and the artifact root that they go to."""
+        run_id = self.desired.run_id
+        return Place(
+            run_id, self.remote_id, f"{self.desired.experiment_id}/{run_id}/artifacts".lstrip("/"), root,
+            ids={run_id: self.remote_id, f"{run_id}/artifacts": root}, fresh=self.binding.fresh,
+            put_off=self.put_off, most_tries=DELETED_TRIES if self.desired.deleted else None,
+        )  # fmt: skip
+
     def data_owed(self) -> bool:
-        """Whether any param, metric or tag is owed, or an earlier try left something open."""
+        """Whether any param, metric, tag or file is owed, or an earlier try left something open."""
         new_conflicts = any(("journals", c.key) not in self.ledger.conflicts for c in self.desired.param_conflicts)
         return bool(
             self.ledger.intents
             or self.owed_heads()
             or self.owed_params()
             or self.owed_tags()
+            or self.owed_files()
+            or (manifest_owed(self.ledger, self.desired.run_id) and not self.rests("file", MANIFEST))
             or new_conflicts
             or any(key and not self.rests(kind, key) for kind, key in self.ledger.parked)
         )

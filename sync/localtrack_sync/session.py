@@ -6,16 +6,19 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.store import Store
 from localtrack_sync.accounts import run_account
 from localtrack_sync.books import RunAccount
+from localtrack_sync.carrier import StoreCarrier
 from localtrack_sync.choice import Errand
 from localtrack_sync.credentials import CredentialSource
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
+from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.lock import ReplayLock
 from localtrack_sync.remotes import Address
 from localtrack_sync.replay import Bench, Report, Stop, Watcher, replay
@@ -86,9 +89,10 @@ def run_errand(
     store, remote = catalog.store, address.remote
     os.makedirs(store.sync, mode=0o700, exist_ok=True)
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
-        wires = _connect(address, settings)
+        wires = _connect(store, address, settings)
         try:
-            bench = Bench(catalog, state, wires, settings.replay, settings.clock, settings.wall)
+            named = replace(settings.replay, netloc=urlsplit(remote.url).netloc)
+            bench = Bench(catalog, state, wires, named, settings.clock, settings.wall)
             news = News(catalog, now, state)
             report = replay(bench, news(), news, watcher, stop)
         finally:
@@ -151,10 +155,14 @@ def _open_state(store: Store, address: Address) -> StateDb:
     return StateDb(address.remote.state_path(store), address.remote)
 
 
-def _connect(address: Address, settings: SyncSettings) -> Wires:
+def _connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
     tls = tls_from(settings.environ)
     source = CredentialSource(settings.environ, address.userinfo)
     source.current()  # what cannot be used is said before anything is sent
-    return Wires(
-        lambda: Transport(address.remote, source.current, settings.transport, tls), settings.replay.connections
-    )
+    files = LocalFiles(store.artifacts)
+
+    def connect() -> StoreCarrier:
+        transport = Transport(address.remote, source.current, settings.transport, tls, files)
+        return StoreCarrier(transport, files, address.remote.url)
+
+    return Wires(connect, settings.replay.connections)

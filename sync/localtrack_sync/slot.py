@@ -49,7 +49,7 @@ def understand(judge: Judge, ask: Ask, outcome: Outcome) -> Judged:
     """The verdict, with the shape of the answer looked at."""
     judged = judge(outcome)
     if ask.text and isinstance(outcome, Reply) and judged.status and 200 <= judged.status <= 299:  # noqa: PLR2004
-        return Judged(Verdict.OK, {}, outcome.text, judged.status)
+        return Judged(Verdict.OK, {}, outcome.text, judged.status, headers=outcome.headers)
     if judged.verdict is Verdict.OK:
         found: Any = judged.body
         for name in ask.expects:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from localtrack_sync.effects import Load, ReadExperiment, ReadPoints, ReadRun, Request, Save
+from localtrack_sync.effects import Load, Reading, Request, Save
 from localtrack_sync.jobs import Ending, Progress, ReplaySettings
 from localtrack_sync.limits import DIALECTS, Limits
 from localtrack_sync.verdict import Judged
@@ -91,9 +91,7 @@ class Bring:
     id: str
 
 
-Wish: TypeAlias = (
-    Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | ReadRun | ReadExperiment | ReadPoints
-)
+Wish: TypeAlias = Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | Reading
 T = TypeVar("T")
 #: A part of a job: yields wishes, is sent answers, returns T.
 Part: TypeAlias = Generator[Wish, Any, T]
@@ -127,6 +125,9 @@ class Desk:
         started: clock reading of the engine's first step: what was open then has been unknown since then.
         now: clock reading of the present step.
         nan_safe, dedupes, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is bound.
+        multipart: the remote says that large files may be sent in parts.
+        unsigned: what the remote answered when it was asked for signed addresses and has none, "" when it has, or was
+            not asked.
     """
 
     settings: ReplaySettings
@@ -137,6 +138,8 @@ class Desk:
     dedupes: bool = False
     nan_safe: bool = False
     born_wall_s: float = 0.0
+    multipart: bool = False
+    unsigned: str = ""
 
     @property
     def limits(self) -> Limits:

@@ -21,7 +21,7 @@ from localtrack_sync.session import Ended
 
 EXIT_OWED = 3
 EXIT_LOOK = 4
-KINDS = {"run": "runs", "param": "params", "tag": "tags", "metric": "points"}
+KINDS = {"run": "runs", "param": "params", "tag": "tags", "metric": "points", "file": "files"}
 #: Different reasons that are listed for each remote.
 REASONS = 5
 
@@ -122,6 +122,7 @@ def _say_ended(one: Ended) -> None:
         "point": progress.metrics,
         "param": progress.params,
         "tag": progress.tags,
+        "file": progress.files,
         "run": progress.runs_created,
         "experiment": progress.experiments_created,
     }
@@ -201,7 +202,8 @@ def _ended_facts(one: Ended) -> dict[str, Any]:
         "remote": one.address.remote.url, "workspace": one.address.remote.workspace,
         "new": {
             "records": delivered(progress), "points": progress.metrics, "params": progress.params,
-            "tags": progress.tags, "runs": progress.runs_created, "experiments": progress.experiments_created,
+            "tags": progress.tags, "files": progress.files, "runs": progress.runs_created,
+            "experiments": progress.experiments_created,
         },
         "requests": progress.requests, "bytes": progress.bytes_sent, "seconds": round(one.seconds, 3),
         "passes": report.passes, "stopped": report.stopped, "interrupted": report.interrupted,

@@ -107,7 +107,7 @@ def uncounted(world: World, ended: Ended) -> list[str]:
     found = []
     for account in ended.accounts:
         entry = index.pop(account.run_id)
-        records = 1 + entry.params + entry.tags + entry.points + entry.param_conflicts
+        records = 1 + entry.params + entry.tags + entry.points + entry.files + entry.param_conflicts
         if account.total != records:
             found.append(f"run {entry.run_id}: {account.total} in the account, {records} in the catalog")
     return found + [f"run {run_id}: no account" for run_id in index]

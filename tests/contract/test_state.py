@@ -35,7 +35,7 @@ from localtrack_sync.remotes import Remote
 from localtrack_sync.state import APPLICATION_ID, FORMAT, MIGRATIONS, StateDb, StateReader, migrate, schema
 
 REMOTE = Remote("http://127.0.0.1:5000")
-GOLDEN = Path(__file__).with_name("state_format_1.sql")
+GOLDEN = Path(__file__).with_name("state_format_2.sql")
 
 State = MemoryState | StateDb
 

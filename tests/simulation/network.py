@@ -75,13 +75,13 @@ class Network:
         """The server does it, now; `heard`: its reply will arrive."""
         remote, rng = self.remote, self.rng
         remote.now = self.now
-        writes = request.method == "POST" and not request.path.endswith("/search")
+        writes = request.method in ("POST", "PUT") and not request.path.endswith("/search")
         stale = not writes and rng.random() < self.stale
         # Late reads may show the old state until a settle time after whoever asked for the change stopped waiting.
         late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
         reply = remote.handle(request, stale=stale, late_until=late_until)
         self._note(request, reply, stale=stale)
-        if writes:
+        if request.method == "POST" and writes:
             self.after_write(request, started)
         elif heard:
             self.after_look(request, -1.0 if stale else self.now)

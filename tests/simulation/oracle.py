@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TypeVar
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
 from localtrack_sync.run_pass import CONFLICT_PREFIX, conflict_key
@@ -88,6 +91,7 @@ class Oracle:
         self._params(desired, run)
         self._tags(desired, run)
         self._info(desired, run)
+        self._files(desired, run)
         self._books(desired)
 
     def _metrics(self, desired: DesiredRun, run: RunState) -> None:
@@ -162,6 +166,26 @@ class Oracle:
                 return record.remote_id
         return None
 
+    def _files(self, desired: DesiredRun, run: RunState) -> None:
+        local = self.world.contents(desired.run_id)
+        wanted = {p: d.replace(desired.run_id.encode(), run.run_id.encode()) for p, d in local.items()}
+        there = {
+            path.removeprefix(f"{run.run_id}/"): data
+            for path, data in self.remote.files.items()
+            if path.startswith(f"{run.run_id}/")
+        }
+        manifest = json.loads(there.pop(MANIFEST, b'{"files": {}}'))["files"]
+        parked = {r.key for r in self._records(desired.run_id, Parked) if r.kind == "file"}
+        for path, data in wanted.items():
+            if POISON_SIGN in path:
+                if path not in parked or path in there:
+                    self._wrong(desired.run_id, f"file {path} should be parked")
+            elif there.get(path) != data:
+                self._wrong(desired.run_id, f"file {path} is {there.get(path)!r}, not {data!r}")
+        fine = {p: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for p, d in there.items()}
+        if set(there) - set(wanted) or manifest != fine:
+            self._wrong(desired.run_id, f"files {sorted(there)}, manifest {manifest}")
+
     def _info(self, desired: DesiredRun, run: RunState) -> None:
         if run.status != desired.status:
             self._wrong(desired.run_id, f"status {run.status}, not {desired.status}")
@@ -180,7 +204,7 @@ class Oracle:
         if any(marks.get(inc, 0) < head for inc, head in desired.head.items()):
             self._wrong(desired.run_id, f"watermarks {marks}, heads {desired.head}")
         for record in self._records(desired.run_id, Parked):
-            if not (record.kind == "metric" and "666.0" in record.value):
+            if not ((record.kind == "metric" and "666.0" in record.value) or record.kind == "file"):
                 self._wrong(desired.run_id, f"parked: {record}")
         for refused in self._records(desired.run_id, Rejected):
             if POISON_SIGN not in refused.value + refused.key:

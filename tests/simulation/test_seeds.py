@@ -30,6 +30,8 @@ BREAKAGES = [
     Breakage(breakages.PinsForgotten, 200),
     Breakage(breakages.ParamsTaken, 200),
     Breakage(breakages.SavesNotDurable, 100),
+    Breakage(breakages.UploadsNotRemembered, 1500),
+    Breakage(breakages.ChangedFilesKept, 100),
 ]
 
 

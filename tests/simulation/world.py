@@ -6,12 +6,13 @@ life by last writer, params by the owner's first claim, points by (incarnation, 
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point
-from localtrack_sync.effects import ReadPoints
+from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point, StoredFile
+from localtrack_sync.effects import ReadPoints, Upload
 from localtrack_sync.values import identity
 
 #: A key with this sign is refused by the model remote; a value like this breaks it (HTTP 500) every time.
@@ -74,6 +75,8 @@ class World:
             self._end_run(run_id)
         for experiment in self.experiments:
             self._change(experiment)
+        for run_id in self.plans:
+            self._store_files(run_id)
 
     def _owner(self, run_id: str) -> Journal:
         return next(j for j in self.journals if j.incarnation == self.plans[run_id].owner)
@@ -114,6 +117,20 @@ class World:
                 "deleted": rng.random() < 0.7,
             }[kind]
             self.experiment_ops[experiment].append((self._stamp(), kind, value))
+
+    def _store_files(self, run_id: str) -> None:
+        """Files, some of them written again with other content, here and there one that the remote cannot take."""
+        rng = self.rng
+        often = rng.random() < 0.1  # one file that is written again and again
+        for _ in range(12 if often else rng.choice([0, 0, 0, 1, 2, 4, 8])):
+            sign = POISON_SIGN if rng.random() < 0.02 else ""
+            path = "often" if often else f"{rng.choice(['', 'a/', 'a/b/'])}f{rng.randrange(3)}{sign}"
+            if rng.random() < 0.1:
+                path = "model/MLmodel"
+            text = f"run_id: {run_id}\n" if path.endswith("MLmodel") else ""
+            # Contents of one length: their size alone tells nothing.
+            content = (text + str(rng.randrange(3)) * rng.choice([1, 1, 1, 40])).encode()
+            self._add(rng.choice(self.journals), "file", run_id, (path, content))
 
     def _ms(self) -> int:
         self.times += self.rng.randrange(1, 30)
@@ -286,6 +303,20 @@ class World:
             ever={k: tuple(sorted(v)) for k, v in ever.items()},
             names_ever=tuple(sorted(set(names))),
         )
+
+    def contents(self, run_id: str) -> dict[str, bytes]:
+        """Path -> content of the files that the catalog knows of, as they lie on the disk."""
+        return {op[4][0]: op[4][1] for op in self._ops(run_id) if op[3] == "file"}
+
+    def files(self, run_id: str) -> tuple[StoredFile, ...]:
+        """Answer a ReadFiles."""
+        found = sorted(self.contents(run_id).items())
+        return tuple(StoredFile(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in found)
+
+    def content(self, upload: Upload) -> bytes | None:
+        """What a file holds now; None when that is not what it was when it was registered."""
+        data = self.contents(upload.directory.split("/")[1]).get(upload.path)
+        return data if data is not None and hashlib.sha256(data).hexdigest() == upload.sha256 else None
 
     def ever_deleted(self, run_id: str) -> bool:
         """Whether the journals ever deleted the run, though they may have restored it since."""
