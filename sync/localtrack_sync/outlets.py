@@ -82,7 +82,7 @@ class Outlet:
             if judged is not None:
                 return judged
         request = item.request("PUT", f"{ARTIFACTS}/{quoted(self.root.base, item.path)}")
-        answer: Judged = yield Ask(request, repeat=True, optional=True)
+        answer: Judged = yield Ask(request, repeat=True, optional=True, empty=True)
         return answer
 
     def _signed(self, item: Item) -> Part[Judged]:

@@ -98,7 +98,7 @@ class _Parts:
             upload=piece,
         )  # fmt: skip
         for attempt in range(TRIES):
-            judged: Judged = yield Ask(request, text=True, optional=True)
+            judged: Judged = yield Ask(request, empty=True, optional=True)
             if judged.verdict is Verdict.OK:
                 etag = judged.headers.get("etag", "")
                 yield from self.ledger.save(replace(partial, etags=(*partial.etags, f"{number}={etag}")))

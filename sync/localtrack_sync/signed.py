@@ -89,7 +89,7 @@ class Signer:
         return (yield from self._send(replace(bare, method="PATCH", url=end)))
 
     def _send(self, request: Request) -> Part[Judged]:
-        judged: Judged = yield Ask(request, text=True, optional=True)
+        judged: Judged = yield Ask(request, empty=True, optional=True)
         if judged.verdict in NOT_EXECUTED or judged.verdict is Verdict.MISROUTED:
             # Not our remote's answer: 401 or 404 there is nothing that a new password here would mend.
             return replace(judged, verdict=Verdict.UNKNOWN)

@@ -28,6 +28,7 @@ class Ask:
         expects: path to a field that a good answer has; without it the outcome is unknown.
         optional: the route may be missing on this server.
         text: the answer is text, not JSON; it comes as `words`.
+        empty: a good answer may be empty: storages answer an upload so, and MLflow's server too.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class Ask:
     expects: tuple[str, ...] = ()
     optional: bool = False
     text: bool = False
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class Remote:
             if POISON_SIGN in path:
                 return Reply(500, None, "is a directory")
             self.files[path] = request.body or b""
-            return Reply(200, {})
+            return Reply(200, None, "")
         if not path:
             return Reply(200, self._artifact_list(dict(request.query)["path"]))
         if path not in self.files:
