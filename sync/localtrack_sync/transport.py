@@ -144,14 +144,14 @@ class Transport:
 
     def _exchange(self, request: Request, headers: dict[str, str]) -> Outcome:
         bounds, upload = self._settings, request.upload
-        body = self._body(upload) if upload is not None else None
+        pieces = self._body(upload) if upload is not None else None
         # Before anything leaves: most trouble with a file shows at its first piece, all of it for a small one.
-        first = next(body, b"") if body is not None else b""
+        first = next(pieces, b"") if pieces is not None else b""
         outgoing = self._client.build_request(
             request.method,
             request.url or self._remote.url + request.path,
             params=request.query or None,
-            content=request.body if body is None else chain((first,), body),
+            content=request.body if pieces is None else chain((first,), pieces),
             headers=headers,
             extensions={"trace": self._watch.trace},
             timeout=httpx.Timeout(

@@ -43,7 +43,7 @@ def remote_root(world: World, server: MlflowServer, reader: MlflowReader, run_id
     found = reader.dump(server.url, [world.experiment])[world.experiment]
     remote = [r["run_id"] for r in found["runs"] if r["tags"]["localtrack.uid"] == run_id]
     assert len(remote) == 1, remote
-    return server.home / "artifacts" / found["experiment_id"] / remote[0] / "artifacts"
+    return Path(server.home, "artifacts", found["experiment_id"], remote[0], "artifacts")
 
 
 def tree(root: Path) -> dict[str, bytes]:
