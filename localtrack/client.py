@@ -6,16 +6,32 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from localtrack.entities import Experiment, Metric, PagedList, Param, Run, RunStatus, RunTag, ViewType
+from localtrack.client_artifacts import ArtifactCalls
+from localtrack.entities import (
+    DatasetInput,
+    Experiment,
+    LoggedModel,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    PagedList,
+    Param,
+    Run,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
 from localtrack.errors import TrackingError
 from localtrack.run_operations import RunOperations, finished
 from localtrack.service import service_for
+from localtrack.service.active_model import active_model_id
 from localtrack.service.current import current_service, get_tracking_uri
+from localtrack.values import with_model
 
 PARENT_TAG = "mlflow.parentRunId"
 
 
-class TrackingClient:
+class TrackingClient(ArtifactCalls):
     """Operations by run id and experiment id; names, arguments and defaults are MLflow's.
 
     Args:
@@ -104,6 +120,10 @@ class TrackingClient:
             experiment_id, run_name, None if user is None else str(user), start_time or None, tags
         )
 
+    def attach_run(self, run_id: str) -> Run:
+        """Go on with a run that was, or will be, created elsewhere; nobody is asked (see the function start_run)."""
+        return self._service.attach_run(run_id)
+
     def get_run(self, run_id: str) -> Run:
         """The run with its latest metrics, params and tags, or RESOURCE_DOES_NOT_EXIST."""
         return self._service.get_run(run_id)
@@ -158,7 +178,8 @@ class TrackingClient:
         dataset_digest: str | None = None,
         model_id: str | None = None,
     ) -> RunOperations | None:
-        """Append one point: timestamp in milliseconds (now), step (0)."""
+        """Append one point: timestamp in milliseconds (now), step (0), for the active model unless one is given."""
+        model_id = model_id or active_model_id()
         self._service.log_metric(run_id, key, value, timestamp, step, model_id, dataset_name, dataset_digest)
         return self._finished(synchronous)
 
@@ -187,12 +208,70 @@ class TrackingClient:
         """Log any number of metrics, params and tags; more than a request's worth becomes several records."""
         if not metrics and not params and not tags:
             return None
+        model_id = active_model_id() if metrics else None
+        if model_id is not None:
+            metrics = with_model(metrics, model_id)
         self._service.log_all(run_id, metrics, params, tags)
         return self._finished(synchronous)
+
+    def log_inputs(
+        self,
+        run_id: str,
+        datasets: Sequence[DatasetInput] | None = None,
+        models: Sequence[LoggedModelInput] | None = None,
+    ) -> None:
+        """Record datasets and models that went into a run, as one record."""
+        self._service.log_inputs(run_id, datasets, models)
+
+    def log_outputs(self, run_id: str, models: list[LoggedModelOutput]) -> None:
+        """Record models that came out of a run, each at one step."""
+        self._service.log_outputs(run_id, models)
+
+    def log_model(self, run_id: str, model_json: Any) -> None:
+        """Deprecated on servers: append an MLmodel (JSON text, dict, or Model) to the tag mlflow.log-model.history."""
+        self._service.log_model(run_id, model_json)
 
     def get_metric_history(self, run_id: str, key: str) -> list[Metric]:
         """All points of a metric by (timestamp, step, value)."""
         return list(self._service.list_metric_history_iter(run_id, key))
+
+    # --- logged models ---------------------------------------------------------------------------------------
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        tags: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
+        model_type: str | None = None,
+    ) -> LoggedModel:
+        """Create a logged model with status PENDING."""
+        return self._service.create_logged_model(experiment_id, name, model_type, source_run_id, params, tags)
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """The logged model with its params, tags and latest metrics, or RESOURCE_DOES_NOT_EXIST."""
+        return self._service.get_logged_model(model_id)
+
+    def finalize_logged_model(self, model_id: str, status: str) -> LoggedModel:
+        """Give a model its status, READY or FAILED; returns it, without metrics."""
+        return self._service.finalize_logged_model(model_id, status)
+
+    def delete_logged_model(self, model_id: str) -> None:
+        """Delete a model, softly."""
+        self._service.delete_logged_model(model_id)
+
+    def set_logged_model_tags(self, model_id: str, tags: dict[str, Any]) -> None:
+        """Set tags of a model; values are stringified."""
+        self._service.set_logged_model_tags(model_id, tags)
+
+    def delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        """Delete a tag of a model."""
+        self._service.delete_logged_model_tag(model_id, key)
+
+    def log_model_params(self, model_id: str, params: dict[str, str]) -> None:
+        """Log params of a model, each once."""
+        self._service.log_logged_model_params(model_id, params)
 
 
 #: MLflow's name.

@@ -30,6 +30,7 @@ class Settings:
         locking: LOCALTRACK_LOCKING: how journals lock their file: auto, normal or exclusive.
         tracking_uri: MLFLOW_TRACKING_URI, or None.
         truncate_long_values: MLFLOW_TRUNCATE_LONG_VALUES: too long values are cut with a warning, not refused.
+        attach: LOCALTRACK_ATTACH: a run that the store does not know is attached to when something is logged to it.
         async_logging: MLFLOW_ENABLE_ASYNC_LOGGING: log calls return a (finished) RunOperations.
     """
 
@@ -43,6 +44,7 @@ class Settings:
     tracking_uri: str | None = None
     truncate_long_values: bool = True
     async_logging: bool = False
+    attach: bool = False
 
 
 def load(env: Mapping[str, str]) -> Settings:
@@ -67,6 +69,7 @@ def load(env: Mapping[str, str]) -> Settings:
         tracking_uri=uri,
         truncate_long_values=_flag(env, "MLFLOW_TRUNCATE_LONG_VALUES", default=True),
         async_logging=_flag(env, "MLFLOW_ENABLE_ASYNC_LOGGING", default=False),
+        attach=_flag(env, "LOCALTRACK_ATTACH", default=False),
     )
 
 

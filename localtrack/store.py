@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+#: Takes the place of the experiment id in the paths of what belongs to attached runs.
+ATTACHED = "attached"
+
 
 @dataclass(frozen=True)
 class Store:
@@ -40,6 +43,17 @@ class Store:
     def sync(self) -> str:
         """Directory of the delivery states, one file per remote."""
         return os.path.join(self.path, "sync")
+
+    def run_artifacts(self, experiment_id: str, run_id: str) -> str:
+        """Artifact directory of a run; an attached run, whose experiment is not known (""), has its place beside them.
+
+        Experiment ids made here are digits, so the names cannot meet.
+        """
+        return os.path.join(self.artifacts, experiment_id or ATTACHED, run_id, "artifacts")
+
+    def model_artifacts(self, experiment_id: str, model_id: str) -> str:
+        """Artifact directory of a logged model; "" is the unknown experiment of an attached run."""
+        return os.path.join(self.artifacts, experiment_id or ATTACHED, "models", model_id, "artifacts")
 
     def make(self) -> None:
         """Make the directories that are missing, readable by the owner only (0700).

@@ -65,6 +65,21 @@ def parse(uri: str | os.PathLike[str] | None) -> Target:
     )
 
 
+def local_path(uri: str) -> str:
+    """The absolute path that a path or a `file:` URI names.
+
+    Raises:
+        TrackingError: another scheme, or a host.
+    """
+    found = _SCHEME.fullmatch(uri)
+    if found is not None and found.group(1).lower() != "file":
+        raise TrackingError(f"Not a path of this machine: {uri!r}")
+    path = _absolute(uri) if found is None else _path(found.group(2))
+    if not path or "\0" in path:
+        raise TrackingError(f"Not a path of this machine: {uri!r}")
+    return path
+
+
 def _remote(scheme: str, rest: str) -> Target:
     body, cut = re.split(r"[?#]", rest, maxsplit=1)[0], []
     if body != rest:

@@ -23,6 +23,8 @@ from localtrack.rules import (
     text,
 )
 
+_MODEL_ID_LENGTH = 256
+
 
 def metric_value(name: str, value: object) -> float:
     """The value of metric `name` as an exact float; bools, numbers, strings of numbers and 0-d tensors are taken.
@@ -131,6 +133,11 @@ def canonical(metrics: Sequence[Metric]) -> Sequence[Metric]:
     return [_metric(m) for m in metrics]
 
 
+def with_model(metrics: Sequence[Metric], model_id: str) -> list[Metric]:
+    """`metrics`, those that name no model made to name this one."""
+    return [point if point.model_id else point._replace(model_id=model_id) for point in map(_metric, metrics)]
+
+
 def _are_canonical(metrics: Sequence[Metric]) -> bool:
     """Column by column, in C: a loop over the points costs twice as much (bench/api.py, log_batch)."""
     if set(map(type, metrics)) != {Metric}:
@@ -147,6 +154,10 @@ def _are_canonical(metrics: Sequence[Metric]) -> bool:
     )
 
 
+def _model_id(given: object) -> str | None:
+    return None if given is None else text("model_id", given, _MODEL_ID_LENGTH)
+
+
 def _metric(given: object) -> Metric:
     try:
         name, value, ts = given.key, given.value, given.timestamp  # type: ignore[attr-defined] # any object with these
@@ -159,6 +170,6 @@ def _metric(given: object) -> Metric:
         metric_value(name, value),
         timestamp(name, ts),
         step(name, at),
-        getattr(given, "model_id", None),
+        _model_id(getattr(given, "model_id", None)),
         *dataset(getattr(given, "dataset_name", None), getattr(given, "dataset_digest", None)),
     )

@@ -18,8 +18,11 @@ def rows(heading: str) -> set[str]:
 
 def signature(name: str, function: object) -> str:
     """Name, parameter names and defaults as the page writes them."""
-    found = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    found = list(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
     texts = [one.name if one.default is one.empty else f"{one.name}={one.default!r}" for one in found]
+    star = next((place for place, one in enumerate(found) if one.kind is one.KEYWORD_ONLY), None)
+    if star is not None:
+        texts.insert(star, "*")
     return f"{name}({', '.join(text for text in texts if text != 'self')})"
 
 

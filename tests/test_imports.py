@@ -13,7 +13,7 @@ _DATACLASSES = (
 )
 _SQLITE = "sqlite3 _sqlite3 datetime _datetime time math"
 _RECORDS = "struct _struct zlib array json _json _bisect bisect"
-_PROCESS = "threading _thread _threading_local atexit"
+_PROCESS = "threading _thread _threading_local atexit errno"
 ALLOWED = frozenset(f"{_DATACLASSES} {_SQLITE} {_RECORDS} {_PROCESS}".split())
 FORBIDDEN = {"httpx", "click", "watchdog", "sqlite_utils", "mlflow", "asyncio", "email", "http", "logging", "random"}
 

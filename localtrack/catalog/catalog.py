@@ -329,6 +329,10 @@ class Catalog:
         """The registered files of a run or logged model (by its id), by path."""
         return self._ask(lambda db: linked_queries.files(db, owner), refresh=refresh)
 
+    def registered(self, owner: str, *, refresh: bool = True) -> dict[str, linked_queries.Registered]:
+        """Path -> what is registered of that file of a run or logged model, and when."""
+        return self._ask(lambda db: linked_queries.registered(db, owner), refresh=refresh)
+
     def points(
         self,
         run_id: str,

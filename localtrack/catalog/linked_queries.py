@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from localtrack.catalog.changes import INPUT, OUTPUT
 from localtrack.catalog.desired import StoredFile
@@ -56,6 +56,20 @@ def files(connection: sqlite3.Connection, owner: str) -> tuple[StoredFile, ...]:
     """The files of a run or logged model, by path."""
     rows = connection.execute("SELECT path, size, sha256 FROM artifact WHERE owner = ? ORDER BY path", (owner,))
     return tuple(StoredFile(*row) for row in rows)
+
+
+class Registered(NamedTuple):
+    """What the last op about a file says: bytes, SHA-256 (64 hex digits), and its stamp."""
+
+    size: int
+    sha256: str
+    stamp: int
+
+
+def registered(connection: sqlite3.Connection, owner: str) -> dict[str, Registered]:
+    """Path -> what is registered of it, for a run or logged model."""
+    rows = connection.execute("SELECT path, size, sha256, stamp FROM artifact WHERE owner = ?", (owner,))
+    return {path: Registered(*rest) for path, *rest in rows}
 
 
 def _within(connection: sqlite3.Connection, sql: str, numbers: Sequence[int]) -> Iterable[tuple[Any, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
@@ -72,7 +71,7 @@ def _entity(connection: sqlite3.Connection, store: Store, row: tuple[Any, ...]) 
         experiment_id=experiment_id,
         model_id=model_id,
         name=name,
-        artifact_location=os.path.join(store.artifacts, experiment_id, "models", model_id, "artifacts"),
+        artifact_location=store.model_artifacts(experiment_id, model_id),
         creation_timestamp=created,
         last_updated_timestamp=updated,
         model_type=model_type,

@@ -242,7 +242,7 @@ def _info(store: Store, row: tuple[Any, ...]) -> RunInfo:
         status=status,
         start_time=start_time,
         end_time=end_time,
-        artifact_uri=os.path.join(store.artifacts, experiment_id, run_id, "artifacts"),
+        artifact_uri=store.run_artifacts(experiment_id, run_id),
         lifecycle_stage=_stage(deleted),
     )
 

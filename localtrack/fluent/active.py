@@ -9,6 +9,7 @@ import threading
 
 from localtrack.entities import Run, RunStatus
 from localtrack.service import Service
+from localtrack.service.active_model import active_model_id
 
 
 class ActiveRun(Run):
@@ -37,11 +38,21 @@ class ActiveRun(Run):
 
 
 class _Thread(threading.local):
-    """What one thread has active: `stack`, innermost run last, and the last run that it ended with its service."""
+    """What one thread has active.
+
+    Attributes:
+        stack: the active runs, innermost last.
+        direct: the run that metrics can go to without a look at models (at most one): the innermost, unless its metrics
+            may belong to a model. The hot path asks nothing else.
+        last: the run that it ended last.
+        last_model_id: the logged model that it made last.
+    """
 
     def __init__(self) -> None:
         self.stack: list[ActiveRun] = []
+        self.direct: tuple[ActiveRun, ...] = ()
         self.last: ActiveRun | None = None
+        self.last_model_id: str | None = None
 
 
 thread = _Thread()
@@ -61,7 +72,15 @@ def push(run: ActiveRun) -> ActiveRun:
         atexit.register(_end_leftovers)
     _open[id(run)] = run
     thread.stack.append(run)
+    choose_path()
     return run
+
+
+def choose_path() -> None:
+    """Set `thread.direct` anew, after a change of the active run or the active model."""
+    stack = thread.stack
+    direct = bool(stack) and not stack[-1].outputs.model_outputs and active_model_id() is None
+    thread.direct = (stack[-1],) if direct else ()
 
 
 def end_run(status: str = RunStatus.FINISHED) -> None:
@@ -76,6 +95,7 @@ def end_run(status: str = RunStatus.FINISHED) -> None:
     if thread.stack:
         os.environ.pop("MLFLOW_RUN_ID", None)
         run = thread.last = thread.stack.pop()
+        choose_path()
         _open.pop(id(run), None)
         run.service.end_run(run.info.run_id, status)
 
@@ -97,7 +117,9 @@ def _after_fork() -> None:
     global _hooked
     _open.clear()
     thread.stack = []
+    thread.direct = ()
     thread.last = None
+    thread.last_model_id = None
     _hooked = False
 
 

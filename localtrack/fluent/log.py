@@ -11,6 +11,7 @@ from localtrack.fluent.runs import run_for_log
 from localtrack.rules import INT64_MAX, INT64_MIN, VALID_KEYS
 from localtrack.run_operations import RunOperations, finished
 from localtrack.service import Service
+from localtrack.service.active_model import active_model_id
 from localtrack.service.current import current_service
 
 
@@ -33,8 +34,8 @@ def log_metric(
         synchronous: False returns a finished RunOperations.
         timestamp: milliseconds since the epoch; None or 0 is now.
         run_id: another run than the active one.
-        model_id: a logged model of the store.
-        dataset: anything with `name` and `digest`: what was measured on.
+        model_id: a logged model of the store; None is the active one, else one that came out of the run at this step.
+        dataset: what was measured on; it becomes an input of the run, and so does the model.
 
     Raises:
         TrackingError: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, or BAD_REQUEST for an unknown model_id.
@@ -50,15 +51,19 @@ def log_metric(
         and timestamp is None
         and model_id is None
         and dataset is None
-        and (stack := thread.stack)
+        and (direct := thread.direct)
     ):
-        run = stack[-1]
+        run = direct[0]
         if not run.known.deleted and not run.service.settings.async_logging:
             run.append_metric(run.known.run_id, key, value, None, step or 0)
             return None
     service, target = _target(run_id)
-    name, digest = _dataset(dataset)
-    service.log_metric(target, key, value, timestamp or None, step, model_id, name, digest)
+    models = _models(service, target, run_id, step, model_id)
+    if dataset is None and not models:
+        service.log_metric(target, key, value, timestamp or None, step)
+    else:
+        # Of several models that came out at this step MLflow's function takes the first.
+        service.log_measured(target, {key: value}, timestamp or None, step, models[:1] or [None], dataset)
     return finished(synchronous, async_by_default=service.settings.async_logging)
 
 
@@ -73,8 +78,8 @@ def log_metrics(
 ) -> RunOperations | None:
     """Append one point to each of several metrics, as one record; arguments as for log_metric."""
     service, target = _target(run_id)
-    name, digest = _dataset(dataset)
-    service.log_metrics(target, metrics, timestamp or None, step, model_id, name, digest)
+    models = _models(service, target, run_id, step, model_id)
+    service.log_measured(target, metrics, timestamp or None, step, models or [None], dataset)
     return finished(synchronous, async_by_default=service.settings.async_logging)
 
 
@@ -144,5 +149,15 @@ def _target(run_id: str | None) -> tuple[Service, str]:
     return run.service, run.info.run_id
 
 
-def _dataset(dataset: Any) -> tuple[Any, Any]:
-    return (None, None) if dataset is None else (getattr(dataset, "name", None), getattr(dataset, "digest", None))
+def _models(
+    service: Service, target: str, run_id: str | None, step: int | None, model_id: str | None
+) -> list[str | None]:
+    """The models that a metric belongs to: the one given, the active one, else the run's outputs at this step."""
+    chosen = model_id or active_model_id()
+    if chosen:
+        return [chosen]
+    if run_id is not None:
+        return [*service.model_outputs_at(target, step)]
+    # As in MLflow, outputs of the active run count from its next start on.
+    outputs = thread.stack[-1].outputs.model_outputs
+    return [output.model_id for output in outputs if output.step == (step or 0)]

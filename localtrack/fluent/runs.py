@@ -30,6 +30,7 @@ def start_run(
     tags: dict[str, Any] | None = None,
     description: str | None = None,
     log_system_metrics: bool | None = None,
+    attach: bool = False,
 ) -> ActiveRun:
     """Start a run, or go on with an existing one, and make it this thread's active run.
 
@@ -41,6 +42,8 @@ def start_run(
         parent_run_id: parent of a new run; with an active run it must be that one.
         tags: tags to set; values are stringified.
         description: sets the tag mlflow.note.content.
+        attach: with `run_id` or MLFLOW_RUN_ID: go on with a run that the store does not know, without asking anybody:
+            it was, or will be, created elsewhere. LOCALTRACK_ATTACH=1 does the same.
         log_system_metrics: taken for compatibility; True warns that system metrics are not offered yet.
 
     Raises:
@@ -62,17 +65,22 @@ def start_run(
         attention.warn_once("system metrics", "log_system_metrics is not offered yet: no system metrics are logged")
     service = current_service()
     existing = run_id or os.environ.pop("MLFLOW_RUN_ID", None)
+    if attach and not existing:
+        raise TrackingError("attach=True needs the id of a run: give run_id, or set MLFLOW_RUN_ID")
     if existing:
-        run = _resume(service, existing, run_name, wanted_tags)
+        run = _resume(service, existing, run_name, wanted_tags, attach=attach or service.settings.attach)
     else:
         run = _create(service, rules_id, run_name, parent_run_id, wanted_tags)
     return push(ActiveRun(run, service))
 
 
-def _resume(service: Service, run_id: str, run_name: str | None, tags: dict[Any, Any]) -> Run:
-    info = service.run_info(run_id)
+def _resume(service: Service, run_id: str, run_name: str | None, tags: dict[Any, Any], *, attach: bool) -> Run:
+    # Checked before anything is written, so that a bad tag leaves the run as it was.
+    checked = [RunTag(key, value) for key, value in service.checked_tags(tags).items()]
+    run_name = rules.run_name(run_name)
+    info = service.attach_run(run_id).info if attach else service.run_info(run_id)
     active_experiment = active_experiment_id()
-    # An id of "" is a run that could not be looked up.
+    # An id of "" is an attached run, or one that could not be looked up.
     if active_experiment is not None and info.experiment_id and info.experiment_id != active_experiment:
         raise TrackingError(
             f"Cannot start run with ID {info.run_id} because active experiment ID does not match environment run ID. "
@@ -80,8 +88,6 @@ def _resume(service: Service, run_id: str, run_name: str | None, tags: dict[Any,
         )
     if info.lifecycle_stage == "deleted":
         raise TrackingError(f"Cannot start run with ID {info.run_id} because it is in the deleted state.")
-    # Checked before anything is written, so that a bad tag leaves the run as it was.
-    checked = [RunTag(key, value) for key, value in service.checked_tags(tags).items()]
     service.update_run(info.run_id, RunStatus.RUNNING, None, run_name)
     if checked:
         service.log_all(info.run_id, tags=checked)

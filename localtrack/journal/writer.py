@@ -139,6 +139,23 @@ class Journal:
             current.kept.add(op_id.stamp, op)
         return None
 
+    def lose(self, kind: str, count: int, reason: str) -> None:
+        """Record that values are lost that never became an op: a file that the disk did not take.
+
+        Args:
+            kind: a kind of Loss.
+            count: how many.
+            reason: one line for people.
+
+        Raises:
+            JournalError: strict, and it cannot be written.
+        """
+        current = self._current
+        with current.lock:
+            current.kept.lost_since_flush = True
+            now = current.now_ms()
+            self._append(ops.Loss(((kind, count),), now, now, reason))
+
     def _append(self, op: ops.Op) -> tuple[ops.OpId | None, JournalFile | NoFile]:
         """Commit one record, or keep it; its identity and its file. Under the lock."""
         current = self._current

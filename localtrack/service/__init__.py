@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from localtrack.service.core import now_ms
-from localtrack.service.log import Log
+from localtrack.service.tables import Tables
 from localtrack.settings import Settings, load
 from localtrack.store import Store
 from localtrack.tracking_uri import parse
@@ -13,8 +13,8 @@ from localtrack.tracking_uri import parse
 __all__ = ["Service", "now_ms", "service_for"]
 
 
-class Service(Log):
-    """All operations on one store (see Experiments, Runs, Log)."""
+class Service(Tables):
+    """All operations on one store (Experiments, Runs, Models, Log, Linked, Artifacts, MadeFiles, Tables)."""
 
     def flush(self, *, sync: bool = False) -> bool:
         """Write what trouble kept in memory; with `sync`, wait until the disk has everything.

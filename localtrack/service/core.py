@@ -152,13 +152,18 @@ class Core:
             raise missing_run(wanted)
         return self.known.runs.setdefault(wanted, KnownRun.found(found))
 
+    def _run_to_write_to(self, run_id: object) -> KnownRun:
+        return self._run(run_id)
+
     def _active_run(self, run_id: object) -> KnownRun:
         """The run, if it may be written to.
 
         Raises:
             TrackingError: as for `_run`, or the run is deleted.
         """
-        run = self._run(run_id)
+        run = self.known.runs.get(run_id) if type(run_id) is str else None
+        if run is None:
+            run = self._run_to_write_to(run_id)
         if run.deleted:
             raise TrackingError(f"The run {run.run_id} must be in the 'active' state. Current state is deleted.")
         return run

@@ -1,4 +1,4 @@
-"""What this process knows about a store without asking the catalog: runs and experiments that it made or attached to.
+"""What this process knows about a store without asking the catalog: runs, experiments, models it made or found.
 
 Logging to a run made in this process must work while the disk does not, so nothing here reads or writes a file.
 """
@@ -10,7 +10,19 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from localtrack.entities import LifecycleStage, Run, RunData, RunInfo, RunStatus
+from localtrack.entities import (
+    LifecycleStage,
+    LoggedModel,
+    LoggedModelInput,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    RunStatus,
+)
 from localtrack.store import Store
 
 #: Ended runs that stay known; of more, the oldest are forgotten, and the catalog is asked about them again.
@@ -28,7 +40,13 @@ class KnownExperiment:
 
 @dataclass(slots=True)
 class KnownRun:
-    """A run as this process made it or found it, kept current by this process's own calls. Metrics are not kept."""
+    """A run as this process made it or found it, kept current by this process's own calls. Metrics are not kept.
+
+    Attributes:
+        datasets: (name, digest) of its dataset inputs.
+        model_inputs: ids of the models that went in.
+        model_outputs: id -> step of the models that came out.
+    """
 
     run_id: str
     experiment_id: str
@@ -41,6 +59,9 @@ class KnownRun:
     deleted: bool = False
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    datasets: set[tuple[str, str]] = field(default_factory=set)
+    model_inputs: dict[str, None] = field(default_factory=dict)
+    model_outputs: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def found(cls, run: Run) -> KnownRun:
@@ -59,6 +80,9 @@ class KnownRun:
             deleted,
             dict(run.data.params),
             dict(run.data.tags),
+            {(one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs},
+            {one.model_id: None for one in run.inputs.model_inputs},
+            {one.model_id: one.step for one in run.outputs.model_outputs},
         )
 
     def info(self) -> RunInfo:
@@ -77,12 +101,69 @@ class KnownRun:
         )
 
     def run(self) -> Run:
-        """The run as the API returns it, without metrics."""
-        return Run(self.info(), RunData({}, dict(self.params), dict(self.tags)))
+        """The run as the API returns it, without metrics and datasets."""
+        return Run(
+            self.info(),
+            RunData({}, dict(self.params), dict(self.tags)),
+            RunInputs((), tuple(map(LoggedModelInput, self.model_inputs))),
+            RunOutputs(tuple(LoggedModelOutput(model, step) for model, step in self.model_outputs.items())),
+        )
+
+
+@dataclass(slots=True)
+class KnownModel:
+    """A logged model as this process made it or found it, kept current by this process's own calls."""
+
+    model_id: str
+    experiment_id: str
+    name: str
+    artifact_location: str
+    created: int
+    updated: int
+    model_type: str | None = None
+    source_run_id: str | None = None
+    status: str = LoggedModelStatus.PENDING
+    deleted: bool = False
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def found(cls, model: LoggedModel, *, deleted: bool) -> KnownModel:
+        """A model that the catalog has."""
+        return cls(
+            model.model_id,
+            model.experiment_id,
+            model.name,
+            model.artifact_location,
+            model.creation_timestamp,
+            model.last_updated_timestamp,
+            model.model_type,
+            model.source_run_id,
+            model.status,
+            deleted,
+            dict(model.params),
+            dict(model.tags),
+        )
+
+    def model(self) -> LoggedModel:
+        """The model as the API returns it, without metrics."""
+        return LoggedModel(
+            self.experiment_id,
+            self.model_id,
+            self.name,
+            self.artifact_location,
+            self.created,
+            self.updated,
+            self.model_type,
+            self.source_run_id,
+            self.status,
+            tags=dict(self.tags),
+            params=dict(self.params),
+        )
 
 
 class Known:
-    """Runs and experiments of one store that this process knows.
+    """Runs, experiments and logged models of one store that this process knows.
 
     Attributes:
         lock: held while a param is compared and written; re-entrant, because a signal handler may log in the middle.
@@ -91,6 +172,7 @@ class Known:
     def __init__(self) -> None:
         self.runs: dict[str, KnownRun] = {}
         self.experiments: dict[str, KnownExperiment] = {}
+        self.models: dict[str, KnownModel] = {}
         self.lock = threading.RLock()
         self._ended: deque[str] = deque()
 

@@ -10,12 +10,13 @@ from localtrack import rules, values
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import TrackingError
 from localtrack.service.known import KnownRun
-from localtrack.service.runs import RUN_NAME_TAG, Runs
+from localtrack.service.models import Models
+from localtrack.service.runs import RUN_NAME_TAG
 
 T = TypeVar("T")
 
 
-class Log(Runs):
+class Log(Models):
     """Operations that log to a run."""
 
     def log_metric(
@@ -50,11 +51,12 @@ class Log(Runs):
         at = 0 if step is None else values.step(key, step)
         dataset = values.dataset(dataset_name, dataset_digest)
         run = self._active_run(run_id)
-        _no_model(model_id)
-        if dataset == (None, None):
+        if model_id is not None:
+            model_id = self._measured_model(model_id)
+        if model_id is None and dataset == (None, None):
             self.journal.append_metric(run.run_id, key, number, ts, at)
         else:
-            point = Metric(key, number, self._clock() if ts is None else ts, at, None, *dataset)
+            point = Metric(key, number, self._clock() if ts is None else ts, at, model_id, *dataset)
             self.journal.append_batch(run.run_id, [point], (), ())
 
     def log_metrics(
@@ -77,8 +79,9 @@ class Log(Runs):
         at = 0 if step is None else values.step("metrics", step)
         name, digest = values.dataset(dataset_name, dataset_digest)
         run = self._active_run(run_id)
-        _no_model(model_id)
-        self._write(run, [Metric(key, value, ts, at, None, name, digest) for key, value in numbers.items()], (), ())
+        if model_id is not None:
+            model_id = self._measured_model(model_id)
+        self._write(run, [Metric(key, value, ts, at, model_id, name, digest) for key, value in numbers.items()], (), ())
 
     def log_param(self, run_id: str, key: str, value: object) -> None:
         """Log a param, once: the same value again is fine.
@@ -141,8 +144,8 @@ class Log(Runs):
         new_params = self._params(params) if params else []
         new_tags = self._tags(tags) if tags else []
         run = self._active_run(run_id)
-        for point in points if points is not metrics else ():
-            _no_model(point.model_id)
+        for model_id in {point.model_id for point in points} - {None} if points is not metrics else ():
+            self._measured_model(model_id)
         if not new_params:
             self._write(run, points, (), new_tags)
             return
@@ -244,14 +247,4 @@ def _within(what: str, given: int, limit: int) -> None:
         raise TrackingError(
             f"A batch logging request can contain at most {limit} {what}. Got {given} {what}. "
             f"Please split up {what} across multiple requests and try again."
-        )
-
-
-def _no_model(model_id: object) -> None:
-    # MLflow 3 servers answer a metric for an unknown model with BAD_REQUEST (and keep half of the request).
-    if model_id is not None:
-        raise TrackingError(
-            f"Model {rules.shown(model_id)} is not in this store, so no metric can be logged to it",
-            "BAD_REQUEST",
-            hint="Logged models are not offered yet: log the metric to the run only.",
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from localtrack import attention, identity, rules, values
 from localtrack.entities import Metric, PagedList, Run, RunInfo, RunStatus, ViewType
 from localtrack.errors import StoreError, TrackingError
-from localtrack.journal.ops import RunCreate, RunLifecycle, RunUpdate
+from localtrack.journal.ops import RunAttach, RunCreate, RunLifecycle, RunUpdate
 from localtrack.run_names import run_name as name_from
 from localtrack.service.core import missing_run, pages
 from localtrack.service.experiments import Experiments
@@ -47,13 +47,47 @@ class Runs(Experiments):
         started = self._clock() if start_time is None else values.milliseconds("start_time", start_time)
         experiment_id = self._experiment_for_run(experiment_id)
         run_id = self._random(16).hex()
-        proof = identity.proof(run_id, self.remote, self.settings.identity_key) if self.remote else None
-        op = RunCreate(run_id, experiment_id, name, user, started, tuple(checked.items()), self.remote, proof)
+        named = (self.remote, self._proof(run_id))
+        op = RunCreate(run_id, experiment_id, name, user, started, tuple(checked.items()), *named)
         self.journal.append(op, synced=True)
-        artifact_uri = f"{self.store.artifacts}/{experiment_id}/{run_id}/artifacts"
+        artifact_uri = self.store.run_artifacts(experiment_id, run_id)
         known = KnownRun(run_id, experiment_id, name, user, started, artifact_uri, tags=checked)
         self.known.runs[run_id] = known
         return known.run()
+
+    def attach_run(self, run_id: str) -> Run:
+        """Go on with a run; one that the store does not know is taken to exist elsewhere, and nobody is asked.
+
+        It may be on the remote already (made by a launcher that hands down its id), or in another machine's store.
+        Until a replay has found it, its experiment is not known (""). What is logged to it survives as for any run.
+
+        Args:
+            run_id: 1 to 256 letters, digits, underscores and dashes, the first a letter or digit (MLflow's form).
+
+        Raises:
+            TrackingError: not a run id.
+        """
+        wanted = rules.run_id(run_id)
+        known = self.known.runs.get(wanted)
+        if known is None:
+            found = self._ask(lambda catalog: catalog.run(wanted, refresh=False), None)
+            known = self.known.runs.setdefault(wanted, self._attach(wanted) if found is None else KnownRun.found(found))
+        return known.run()
+
+    def _attach(self, run_id: str) -> KnownRun:
+        # If the store has the run all the same (its catalog cannot be read), the merge lets the creation win.
+        started = self._clock()
+        self.journal.append(RunAttach(run_id, started, self.remote, self._proof(run_id)), synced=True)
+        return KnownRun(run_id, "", "", "", started, self.store.run_artifacts("", run_id))
+
+    def _run_to_write_to(self, run_id: object) -> KnownRun:
+        """As ever; with LOCALTRACK_ATTACH, a run that the store does not know is attached to."""
+        if self.settings.attach:
+            self.attach_run(run_id)  # type: ignore[arg-type] # checked there
+        return self._run(run_id)
+
+    def _proof(self, made_id: str) -> str | None:
+        return identity.proof(made_id, self.remote, self.settings.identity_key) if self.remote else None
 
     def _experiment_for_run(self, experiment_id: str) -> str:
         """The id of an active experiment; one that this process knows is not looked up again."""

@@ -14,11 +14,12 @@ from localtrack.catalog.desired import DesiredRun, StoredFile
 from localtrack.catalog.entries import RunEntry
 from localtrack_sync.cells import is_settled
 from localtrack_sync.files import file_open
+from localtrack_sync.item_pass import DELETED
 from localtrack_sync.jobs import Progress, ReplaySettings
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.records import Parked, Record, Rejected
 from localtrack_sync.request import PARENT_TAG
-from localtrack_sync.run_pass import DELETED, RunPass
+from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Desk
 
 #: Kinds of records.
@@ -158,7 +159,7 @@ def ledger_of(scope: str, scope_id: str, records: Iterable[Record]) -> Ledger:
 def _run_column(run: RunPass) -> str:
     """Where the run itself stands: creation, status, times, life, name, and tags that are to go away."""
     ledger = run.ledger
-    if any(kind in ("name", "lifecycle") for kind, _ in ledger.conflicts):
+    if any(kind in ("name", "lifecycle", "status") for kind, _ in ledger.conflicts):
         return "conflicts"
     if any(kind in ("status", "name") for kind, _ in ledger.rejected):
         return "rejected"

@@ -87,7 +87,8 @@ def choose(
 
 
 def _errand(address: Address, runs: Sequence[RunEntry], empty: Sequence[str]) -> Errand:
-    return Errand(address, tuple(runs), tuple(dict.fromkeys([*(run.experiment_id for run in runs), *empty])))
+    theirs = (run.experiment_id for run in runs if run.experiment_id)  # a run that was created elsewhere names none
+    return Errand(address, tuple(runs), tuple(dict.fromkeys([*theirs, *empty])))
 
 
 def _target(

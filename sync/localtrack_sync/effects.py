@@ -5,7 +5,7 @@ does exactly that, and tells it what came of it:
 
     while not isinstance(step := engine.next(now), Done):
         match step:
-            case Perform(job, effect):   # Save, Load and the reads of the store: done at once, in this order
+            case Perform(job, effect):   # Save, Load and the Reads: done at once, in this order
                 engine.feed(job, perform(effect), now)
             case Start(job, send):       # a request: may run beside others; the answer is fed when it comes
                 start(job, send)
@@ -157,7 +157,7 @@ class Save:
 class Load:
     """Read all delivery-state records of a scope. Answer: tuple[Record, ...].
 
-    Scopes are ("run", local id), ("experiment", local id) and ("remote", "").
+    Scopes are ("run", local id), ("model", local id), ("experiment", local id) and ("remote", "").
     """
 
     scope: str
@@ -179,6 +179,13 @@ class ReadRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadModel:
+    """Read a logged model from the catalog. Answer: DesiredModel, or None when the store has none of that id."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPoints:
     """Read metric points of a run beyond the watermarks, in (incarnation, pos) order. Answer: tuple[Point, ...].
 
@@ -191,6 +198,7 @@ class ReadPoints:
             read, and (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is
             not named in `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice
             when it is sent twice.
+        model_id: only points that were logged to this logged model; None: all.
     """
 
     run_id: str
@@ -198,6 +206,7 @@ class ReadPoints:
     limit: int
     upto: tuple[tuple[str, int], ...] = ()
     distinct: bool = False
+    model_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +227,9 @@ class ReadContent:
     upload: Upload
 
 
-Reading: TypeAlias = ReadExperiment | ReadRun | ReadPoints | ReadFiles | ReadContent
-Effect: TypeAlias = Send | Save | Load | Reading
+#: What is done at once, in the shell's own thread.
+Local: TypeAlias = Save | Load | ReadExperiment | ReadRun | ReadModel | ReadPoints | ReadFiles | ReadContent
+Effect: TypeAlias = Send | Local
 
 
 # --- what the engine asks the shell to do ------------------------------------------------------------------------
@@ -230,7 +240,7 @@ class Perform:
     """Do this now, in this thread, and feed the answer before asking for the next step."""
 
     job: int
-    effect: Save | Load | Reading
+    effect: Local
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The replay engine: one state machine for one remote, without I/O. Pure.
 
-Jobs are generators (`run_job`, `experiment_job`, `remote_job`); the engine lets them take turns, keeps the number of
-open requests within bounds, waits when the remote is away, and repeats what may be repeated without asking. See
-`effects` for the loop that drives it.
+Jobs are generators (`run_job`, `model_job`, `experiment_job`, `remote_job`); the engine lets them take turns, keeps the
+number of open requests within bounds, waits when the remote is away, and repeats what may be repeated without asking.
+See `effects` for the loop that drives it.
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from localtrack_sync.attach import EXPERIMENTS, experiments_job
 from localtrack_sync.effects import (
     Done,
     Idle,
-    Load,
+    Local,
     Outcome,
     Perform,
-    ReadContent,
-    ReadExperiment,
-    ReadFiles,
-    ReadPoints,
-    ReadRun,
-    Save,
     Send,
     Start,
     Step,
 )
 from localtrack_sync.experiment_job import experiment_job
 from localtrack_sync.jobs import Ending, Job, JobResult, Progress, ReplaySettings, Results
+from localtrack_sync.model_job import model_job
 from localtrack_sync.remote_job import remote_job
 from localtrack_sync.request import PROBE
 from localtrack_sync.run_job import run_job
@@ -40,8 +36,10 @@ from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verd
 
 #: Failures of one request while others are answered, after which its job ends for this pass.
 STUCK = 12
-#: What an experiment waits for that goes on when all runs have ended.
+#: What an experiment waits for that goes on when all runs and models have ended.
 _RUNS = "runs"
+#: Kinds of jobs that stand in an experiment, and of which only so many may be at work.
+_IN_EXPERIMENT = frozenset({"run", "model"})
 #: Job number of the probe that tries a remote that is away.
 PROBE_JOB = -1
 
@@ -149,14 +147,15 @@ class Engine:
     def _spawn(self, kind: str, job_id: str, *, needed: bool) -> Slot:
         make: dict[str, Callable[[], Generator[Wish, Any, JobResult]]] = {
             "run": lambda: run_job(self._desk, job_id),
+            "model": lambda: model_job(self._desk, job_id),
             "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
-            "remote": lambda: remote_job(self._desk),
+            "remote": lambda: experiments_job(self._desk) if job_id == EXPERIMENTS else remote_job(self._desk),
         }
         slot = Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
         self._slots.append(slot)
         self._by_key[slot.key] = slot
         self._left += 1
-        self._runs_left += kind == "run"
+        self._runs_left += kind in _IN_EXPERIMENT
         self._backlog.append(slot)
         return slot
 
@@ -174,7 +173,7 @@ class Engine:
             slot = self._backlog.popleft()
             if slot.active or isinstance(slot.answer, Ended):
                 return slot
-            if self._active < self._most_active or slot.key[0] != "run":
+            if self._active < self._most_active or slot.key[0] not in _IN_EXPERIMENT:
                 slot.active = True
                 self._active += 1
                 return slot
@@ -201,14 +200,11 @@ class Engine:
             return None
         return self._grant(slot, wish)
 
-    def _grant(self, slot: Slot, wish: Wish) -> Step | None:  # noqa: C901 - one case for each wish
+    def _grant(self, slot: Slot, wish: Wish) -> Step | None:
         if self.results.stopped and isinstance(wish, Ask | Wait | Need | AllRuns | Turn):
             self._ready(slot, Ended(Ending.OWED, self.results.stopped))
             return None
         match wish:
-            case Save() | Load() | ReadRun() | ReadExperiment() | ReadPoints() | ReadFiles() | ReadContent():
-                self._performing = slot
-                return Perform(slot.number, wish)
             case Ask():
                 slot.ask, slot.tries, slot.answers_then = wish, 0, self._gate.answers
                 self._asking.append(slot)
@@ -231,7 +227,13 @@ class Engine:
                 self._ready(slot, None)
             case AllRuns(experiment_id):
                 self._all_runs(slot, experiment_id)
+            case _:
+                return self._perform(slot, wish)
         return None
+
+    def _perform(self, slot: Slot, effect: Local) -> Perform:
+        self._performing = slot
+        return Perform(slot.number, effect)
 
     def _finish(self, slot: Slot, result: JobResult) -> None:
         slot.done = True
@@ -279,13 +281,13 @@ class Engine:
                 self._need(waiter, slot.key)  # it ended with nothing owed and without looking: ask again, as needed
             else:
                 self._ready(waiter, slot.bound)
-        if slot.done and slot.key[0] == "run":
+        if slot.done and slot.key[0] in _IN_EXPERIMENT:
             self._runs_left -= 1
             if not self._runs_left:
                 self._after_runs()
 
     def _all_runs(self, slot: Slot, experiment_id: str) -> None:
-        """Go on when no run is left that could still need the experiment."""
+        """Go on when no run or model is left that could still need the experiment."""
         self._release(slot)
         slot.waits_for = (_RUNS, experiment_id)
         if not self._runs_left:
@@ -299,11 +301,14 @@ class Engine:
                 self._ready(slot, None)
 
     def _break_circle(self) -> bool:
-        """Runs that are each other's parents would wait for ever: let one of them go on without."""
+        """Runs that are each other's parents would wait for ever: let one of them go on without.
+
+        A logged model that waits for one of these is in no circle: nothing waits for it before its run is bound.
+        """
         if self._open or self._asking or self._sleeping:
             return False
         for slot in self._slots:
-            if not slot.done and slot.waits_for is not None and slot.waits_for[0] == "run":
+            if slot.key[0] == "run" and not slot.done and slot.waits_for is not None and slot.waits_for[0] == "run":
                 self._by_key[slot.waits_for].waiters.remove(slot)
                 slot.waits_for = None
                 self._ready(slot, None)

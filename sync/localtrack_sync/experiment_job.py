@@ -13,12 +13,12 @@ from dataclasses import replace
 from localtrack.catalog.desired import DesiredExperiment
 from localtrack_sync.cells import after_write, is_settled, spelled
 from localtrack_sync.effects import ReadExperiment, Request
+from localtrack_sync.item_pass import DELETED, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.records import Cell, Conflict, ExperimentBinding, Parked, Rejected
 from localtrack_sync.request import UID_TAG, create_experiment, get, on_experiment
 from localtrack_sync.run_job import result_of
-from localtrack_sync.run_pass import DELETED, is_reserved
 from localtrack_sync.snapshot import RemoteExperiment, experiment_of
 from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Part, Wait, read, settled
 from localtrack_sync.verdict import Judged, Verdict

@@ -25,7 +25,20 @@ INDEX = re.compile(r"\b(?:metrics|params|tags)\[(\d+)\]")
 
 
 class Courier(Protocol[P]):
-    """What a kind of record knows about itself; P is a parcel: what goes into one request."""
+    """What a kind of record knows about itself; P is a parcel: what goes into one request.
+
+    Attributes:
+        index: finds the number of the refused record in the server's words; None: they never name it.
+        optional: the route may be missing on this server.
+    """
+
+    @property
+    def index(self) -> re.Pattern[str] | None:
+        """See above."""
+
+    @property
+    def optional(self) -> bool:
+        """See above."""
 
     def request(self, parcel: P) -> Request:
         """The request that delivers a parcel."""
@@ -75,7 +88,7 @@ class Line(Generic[P]):
 
     def _send(self, parcel: P, tries: int) -> Part[None]:
         courier = self.courier
-        judged: Judged = yield Ask(courier.request(parcel), repeat=True)
+        judged: Judged = yield Ask(courier.request(parcel), repeat=True, optional=courier.optional)
         match judged.verdict:
             case Verdict.OK:
                 yield from courier.delivered(parcel)
@@ -95,11 +108,12 @@ class Line(Generic[P]):
         if size == 1:
             yield from self.courier.reject(parcel, judged.words)
             return
-        named = INDEX.search(judged.words) if judged.verdict is Verdict.REFUSED else None
+        index = self.courier.index
+        named = index.search(judged.words) if index is not None and judged.verdict is Verdict.REFUSED else None
         if named is not None and int(named[1]) < size:
-            index = int(named[1])
-            yield from self.courier.reject(self.courier.pick(parcel, [index]), judged.words)
-            self.stack.append((self.courier.pick(parcel, [i for i in range(size) if i != index]), 0))
+            meant = int(named[1])
+            yield from self.courier.reject(self.courier.pick(parcel, [meant]), judged.words)
+            self.stack.append((self.courier.pick(parcel, [i for i in range(size) if i != meant]), 0))
         else:
             self._halve(parcel)
 

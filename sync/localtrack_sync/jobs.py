@@ -11,7 +11,8 @@ class Job:
     """Something to bring to the remote.
 
     Attributes:
-        kind: "run" or "experiment". The experiment of a run is brought along without being asked for.
+        kind: "run", "model" or "experiment". The experiment of a run or model, and the models that a run names, are
+            brought along without being asked for.
         id: local id.
     """
 
@@ -86,7 +87,8 @@ class Progress:
 
     Attributes:
         params, metrics, tags, files: records that the remote now has.
-        runs_created, experiments_created: creates that were confirmed.
+        inputs, outputs: datasets and models that went into runs, models that came out; with log_model entries.
+        runs_created, models_created, experiments_created: creates that were confirmed.
         requests: requests started.
         bytes_sent: bytes of their bodies.
         jobs_done: jobs that have ended.
@@ -98,7 +100,10 @@ class Progress:
     metrics: int = 0
     tags: int = 0
     files: int = 0
+    inputs: int = 0
+    outputs: int = 0
     runs_created: int = 0
+    models_created: int = 0
     experiments_created: int = 0
     requests: int = 0
     bytes_sent: int = 0

@@ -1,16 +1,19 @@
-"""The delivery state of one run or experiment while its job runs: records by kind, changed only by `Save`. Pure."""
+"""The delivery state of one run, model or experiment while its job runs: changed only by `Save`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.records import (
+    CLASSES,
     Cell,
     Conflict,
     ExperimentBinding,
     FileDelivered,
     Intent,
+    Linked,
     ParamDelivered,
     Parked,
     PartialUpload,
@@ -27,6 +30,7 @@ class Ledger:
 
     Attributes:
         scope, scope_id: whose records these are.
+        run: the binding of the run, or of the logged model.
         unknown: cell key -> when a write to it became unknown (engine's clock); cells that were loaded unsettled count
             from the engine's start.
         unknown_files: the same for files, by path.
@@ -40,6 +44,7 @@ class Ledger:
         self.intents: dict[str, Intent] = {}
         self.watermarks: dict[str, Watermark] = {}
         self.params: dict[str, ParamDelivered] = {}
+        self.linked: dict[tuple[str, str], Linked] = {}
         self.cells: dict[str, Cell] = {}
         self.files: dict[str, FileDelivered] = {}
         self.partial: dict[str, PartialUpload] = {}
@@ -74,56 +79,46 @@ class Ledger:
         """The record that parks all of it, if any."""
         return self.parked.get((self.scope, ""))
 
-    def _put(self, record: Record) -> None:  # noqa: C901 - one case for each kind
-        match record:
-            case RunBinding():
-                self.run = record
-            case ExperimentBinding():
-                self.experiment = record
-            case Intent():
-                self.intents[record.kind] = record
-            case Watermark():
-                self.watermarks[record.incarnation] = record
-            case ParamDelivered():
-                self.params[record.key] = record
-            case Cell():
-                self.cells[record.key] = record
-            case FileDelivered():
-                self.files[record.path] = record
-            case PartialUpload():
-                self.partial[record.path] = record
-            case Conflict():
-                self.conflicts[record.kind, record.key] = record
-            case Rejected():
-                self.rejected[record.kind, record.key] = record
-            case Parked():
-                self.parked[record.kind, record.key] = record
-            case _:
-                raise AssertionError(f"{record!r} belongs to no run or experiment")
+    def everything(self) -> list[Record]:
+        """All records, of every kind."""
+        held = vars(self).values()
+        tables = [one.values() if isinstance(one, dict) else (one,) for one in held]
+        return [record for table in tables for record in table if isinstance(record, CLASSES)]
 
-    def _drop(self, record: Record) -> None:  # noqa: C901 - one case for each kind
-        match record:
-            case RunBinding():
-                self.run = None
-            case ExperimentBinding():
-                self.experiment = None
-            case Intent():
-                self.intents.pop(record.kind, None)
-            case Watermark():
-                self.watermarks.pop(record.incarnation, None)
-            case ParamDelivered():
-                self.params.pop(record.key, None)
-            case Cell():
-                self.cells.pop(record.key, None)
-            case FileDelivered():
-                self.files.pop(record.path, None)
-            case PartialUpload():
-                self.partial.pop(record.path, None)
-            case Conflict():
-                self.conflicts.pop((record.kind, record.key), None)
-            case Rejected():
-                self.rejected.pop((record.kind, record.key), None)
-            case Parked():
-                self.parked.pop((record.kind, record.key), None)
-            case _:
-                raise AssertionError(f"{record!r} belongs to no run or experiment")
+    def _put(self, record: Record) -> None:
+        if isinstance(record, RunBinding):
+            self.run = record
+        elif isinstance(record, ExperimentBinding):
+            self.experiment = record
+        else:
+            self._book(record)[_key(record)] = record
+
+    def _drop(self, record: Record) -> None:
+        if isinstance(record, RunBinding):
+            self.run = None
+        elif isinstance(record, ExperimentBinding):
+            self.experiment = None
+        else:
+            self._book(record).pop(_key(record), None)
+
+    def _book(self, record: Record) -> dict[Any, Any]:
+        """The records of one class."""
+        books: dict[type[Record], dict[Any, Any]] = {
+            Intent: self.intents,
+            Watermark: self.watermarks,
+            ParamDelivered: self.params,
+            Linked: self.linked,
+            Cell: self.cells,
+            FileDelivered: self.files,
+            PartialUpload: self.partial,
+            Conflict: self.conflicts,
+            Rejected: self.rejected,
+            Parked: self.parked,
+        }
+        return books[type(record)]
+
+
+def _key(record: Record) -> Any:
+    """What identifies a record within its scope and class: one name, or several."""
+    names = tuple(getattr(record, name) for name in record.KEY[2:])
+    return names[0] if len(names) == 1 else names

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+from localtrack_sync.attach import ended_elsewhere
 from localtrack_sync.cells import after_write, before_write, is_quiet, is_settled, spelled
 from localtrack_sync.effects import Request
+from localtrack_sync.item_pass import DELETED, STATUS, ItemPass
 from localtrack_sync.jobs import Ending
 from localtrack_sync.records import Cell, Rejected
 from localtrack_sync.request import on_run, update_run
-from localtrack_sync.run_pass import DELETED, STATUS, RunPass, status_text
+from localtrack_sync.run_pass import RunPass, status_text
 from localtrack_sync.snapshot import RemoteRun
 from localtrack_sync.steps import Ask, Ended, Gone, Inactive, Part, Wait
 from localtrack_sync.verdict import Judged, Verdict
@@ -65,7 +68,7 @@ def _open_deleted(p: RunPass, cell: Cell | None, *, refused: bool) -> Part[None]
     if not mine:
         yield from p.park_whole("deleted on the remote by somebody else; it stays deleted")
     if p.data_owed() or p.status_owed():
-        yield from _register(p, DELETED, "0", on_run("restore", p.remote_id), shown_life)
+        yield from register(p, DELETED, "0", on_run("restore", p.remote_id), shown_life)
     else:
         p.closed = True
 
@@ -75,6 +78,8 @@ def deliver_status(p: RunPass) -> Part[None]:
     if not p.status_owed():
         return
     desired = p.desired
+    if desired.attached and (yield from ended_elsewhere(p)):
+        return
     fields: dict[str, str | int] = {"status": desired.status}
     if desired.end_time is not None:
         fields["end_time"] = desired.end_time
@@ -82,14 +87,14 @@ def deliver_status(p: RunPass) -> Part[None]:
     def shown(remote: RemoteRun) -> str:
         return status_text(remote.status, None if desired.end_time is None else remote.end_time)
 
-    yield from _register(p, STATUS, p.status(), update_run(p.remote_id, **fields), shown)
+    yield from register(p, STATUS, p.status(), update_run(p.remote_id, **fields), shown)
 
 
 def close_run(p: RunPass) -> Part[None]:
     """Delete the run on the remote, or see to it that it stays live."""
     want = "1" if p.desired.deleted else "0"
     verb = "delete" if p.desired.deleted else "restore"
-    yield from _register(p, DELETED, want, on_run(verb, p.remote_id), shown_life)
+    yield from register(p, DELETED, want, on_run(verb, p.remote_id), shown_life)
 
 
 def shown_life(remote: RemoteRun) -> str:
@@ -105,13 +110,13 @@ def too_often_inactive(p: RunPass, words: str) -> Part[None]:
         yield from p.park_whole(words)
 
 
-def _register(p: RunPass, key: str, want: str, request: Request, shown: Callable[[RemoteRun], str]) -> Part[None]:
-    """Bring one register (status, life) to `want`."""
+def register(p: ItemPass, key: str, want: str, request: Request, shown: Callable[[Any], str]) -> Part[None]:
+    """Bring one register (status, life) to `want`; `shown` reads it from a look."""
     ledger = p.ledger
     for attempt in range(TRIES):
         until = p.may_write_at(key, want)
         if until is not None:
-            yield Wait(until, "an older change of the run may still be executed")
+            yield Wait(until, f"an older change of the {p.NOUN} may still be executed")
         cell = ledger.cells.get(key)
         if is_settled(cell, want):
             return
@@ -127,25 +132,25 @@ def _register(p: RunPass, key: str, want: str, request: Request, shown: Callable
         yield from _write(p, key, want, request, cell)
         if is_settled(ledger.cells.get(key), want) or ("status", key) in ledger.rejected:
             return
-    raise Ended(Ending.OWED, f"no answer to {request.path.rpartition('/')[2]} of the run")
+    raise Ended(Ending.OWED, f"no answer to a change of the {p.NOUN}")
 
 
-def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None) -> Part[None]:
+def _write(p: ItemPass, key: str, want: str, request: Request, cell: Cell | None) -> Part[None]:
     ledger = p.ledger
     original = ledger.cells.get(key)  # with what is unsettled in it: that must not be lost when nothing is written
     still = cell is not None and p.keep_unknown(cell, key)
     pending = before_write(p.blank(key), cell, cell.base if cell is not None else None, want, quiet=False)
     yield from ledger.save(pending)
     try:
-        judged: Judged = yield Ask(request, repeat=True)
+        judged: Judged = yield Ask(request, repeat=True, optional=p.OPTIONAL)
     except Ended:
         yield from _undo(p, original, pending)
         raise
     match judged.verdict:
         case Verdict.OK:
-            old = ledger.rejected.get(("status", key))
+            old = (ledger.rejected.get(("status", key)), ledger.conflicts.get(("status", key)))
             done = after_write(pending, want, still_unsettled=still)
-            yield from ledger.save(done, drops=(old,) if old is not None else ())
+            yield from ledger.save(done, drops=[one for one in old if one is not None])
         case Verdict.UNKNOWN | Verdict.MAYBE:
             ledger.unknown[key] = p.desk.now
         case verdict:
@@ -156,10 +161,10 @@ def _write(p: RunPass, key: str, want: str, request: Request, cell: Cell | None)
                 raise Inactive(judged.words)
             if key != STATUS or verdict is Verdict.FORBIDDEN:
                 raise Ended(Ending.PARKED, judged.words)
-            yield from ledger.save(Rejected("run", p.desired.run_id, "status", key, want, judged.words, p.desk.wall_s))
+            yield from ledger.save(Rejected(ledger.scope, p.uid, "status", key, want, judged.words, p.desk.wall_s))
 
 
-def _undo(p: RunPass, cell: Cell | None, pending: Cell) -> Part[None]:
+def _undo(p: ItemPass, cell: Cell | None, pending: Cell) -> Part[None]:
     """The write was certainly not executed: the cell is what it was."""
     if cell is None:
         yield from p.ledger.save(drops=(pending,))

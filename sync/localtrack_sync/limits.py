@@ -23,6 +23,8 @@ class Limits:
         param_value, tag_value, experiment_tag_value: characters; longer ones are cut by the server without
             a word, so they are compared and sent cut.
         search_page: runs asked for in one search.
+        search_experiments: experiments that one search for runs names.
+        experiments_page: experiments asked for in one list; Databricks gives at most 3,000.
         history_page: points asked for in one read of a metric's history.
         skip_tags: tags that the remote sets itself and that a replay must not send.
     """
@@ -38,6 +40,8 @@ class Limits:
     tag_value: int = 8000
     experiment_tag_value: int = 20_000
     search_page: int = 100
+    search_experiments: int = 100
+    experiments_page: int = 1000
     history_page: int = 25_000
     skip_tags: frozenset[str] = frozenset()
 

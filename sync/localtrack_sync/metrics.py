@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 from localtrack.catalog.desired import Point
 from localtrack_sync.effects import ReadPoints, Request
-from localtrack_sync.isolate import TRIES, Line
+from localtrack_sync.isolate import INDEX, TRIES, Line
 from localtrack_sync.jobs import Ending
 from localtrack_sync.plan import Batch, cut
 from localtrack_sync.records import Intent, Parked, Record, Rejected, Watermark
 from localtrack_sync.request import API, get_history
 from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Ended, Gone, Part, Turn, read, settled
-from localtrack_sync.values import Identity, identity, remote_identity
+from localtrack_sync.values import INFINITY, Identity, identity, remote_identity
 from localtrack_sync.verdict import Judged, Verdict
 
 #: A window that is found open is read whole, however large it was when it was opened.
@@ -31,7 +31,7 @@ def deliver_metrics(p: RunPass) -> Part[None]:
     """Bring every point that is known now to an end: delivered, rejected or parked."""
     yield from _retry_parked(p)
     yield from _mark_suspects(p)
-    while p.ledger.intents or p.owed_heads():
+    while "metrics" in p.ledger.intents or p.owed_heads():
         yield from _window(p)
         yield Turn()
 
@@ -66,7 +66,9 @@ def _window(p: RunPass) -> Part[None]:
         yield from _close(p, end, points)
         return
     # While any stretch may be there already, every point may: its twin may lie in that stretch.
-    verify = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
+    suspect = intent is not None or any(mark.upto < mark.verify_upto for mark in ledger.watermarks.values())
+    # Others log to a run that was created elsewhere; what they have in flight at this moment nobody can know.
+    verify = suspect or (p.desired.attached and not desk.dedupes)
     if intent is None:
         covers = tuple(f"{inc}={pos}" for inc, pos in sorted(end.items()))
         yield from ledger.save(Intent("run", p.desired.run_id, "metrics", covers))
@@ -74,8 +76,8 @@ def _window(p: RunPass) -> Part[None]:
     todo: Sequence[Point] = points
     if verify:
         todo = [q for q in points if not ledger.is_stuck("metric", _name(q))]
-        todo = yield from courier.missing(todo, p.unknown_since())
-        courier.provable = False
+        todo = yield from courier.missing(todo, p.unknown_since() if suspect else -INFINITY)
+    courier.provable = not verify and not p.desired.attached
     yield from Line(desk, courier, cut(todo, desk.limits, nan_apart=not desk.nan_safe)).run()
     yield from _close(p, end, points)
 
@@ -88,7 +90,11 @@ def _close(p: RunPass, end: dict[str, int], points: Sequence[Point]) -> Part[Non
         top = max((q.ts for q in points if q.incarnation == inc), default=-1)
         if pos > old.upto:
             marks.append(Watermark("run", p.desired.run_id, inc, pos, old.verify_upto, max(old.top_ts, top)))
-    yield from p.ledger.save(*marks, drops=tuple(p.ledger.intents.values()))
+    yield from p.ledger.save(*marks, drops=_intents(p))
+
+
+def _intents(p: RunPass) -> list[Record]:
+    return [intent for kind, intent in p.ledger.intents.items() if kind == "metrics"]
 
 
 def _end_of(upto: dict[str, int], points: Sequence[Point], limit: int) -> dict[str, int]:
@@ -140,9 +146,12 @@ class PointCourier:
 
     Attributes:
         top_ts: greatest timestamp of any point that was ever sent for this run, before this window.
-        provable: no point of the window was ever sent before, so that a fence that is newer than everything sent proves
-            its batch.
+        provable: no point of the window was ever sent before, by us or others, so that a fence that is newer than
+            everything sent proves its batch.
     """
+
+    index = INDEX
+    optional = False
 
     def __init__(self, p: RunPass, top_ts: int) -> None:
         self.p = p

@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from localtrack_sync.effects import Request
-from localtrack_sync.isolate import Line
+from localtrack_sync.isolate import INDEX, Line
+from localtrack_sync.item_pass import ItemPass
 from localtrack_sync.records import Conflict, ParamDelivered, Record, Rejected
-from localtrack_sync.request import log_params, size_of
+from localtrack_sync.request import size_of
 from localtrack_sync.run_pass import RunPass
-from localtrack_sync.snapshot import RemoteRun
+from localtrack_sync.snapshot import RemoteItem
 from localtrack_sync.steps import Part, settled
 from localtrack_sync.verdict import Judged, Verdict
 
 Pairs = tuple[tuple[str, str], ...]
 
 
-def deliver_params(p: RunPass) -> Part[None]:
+def deliver_params(p: ItemPass) -> Part[None]:
     """Bring every param to an end: delivered, conflict, rejected or parked."""
-    yield from _record_disagreements(p)
+    if isinstance(p, RunPass):
+        yield from _record_disagreements(p)
     yield from _settle_known(p)
     owed = p.owed_params()
     if not owed:
@@ -50,7 +52,7 @@ def _record_disagreements(p: RunPass) -> Part[None]:
     yield from p.ledger.save(*new)
 
 
-def _settle_known(p: RunPass) -> Part[None]:
+def _settle_known(p: ItemPass) -> Part[None]:
     """What follows without asking: the winner changed after another value had been delivered, or changed back."""
     puts: list[Record] = []
     drops: list[Record] = []
@@ -60,10 +62,10 @@ def _settle_known(p: RunPass) -> Part[None]:
         if held is None:
             continue
         if held == value:
-            puts.append(ParamDelivered("run", p.desired.run_id, key, value))
+            puts.append(ParamDelivered(p.ledger.scope, p.uid, key, value))
             drops += [conflict] if conflict is not None else []
         else:
-            puts.append(Conflict("run", p.desired.run_id, "param", key, value, held, since_wall_s=p.desk.wall_s))
+            puts.append(Conflict(p.ledger.scope, p.uid, "param", key, value, held, since_wall_s=p.desk.wall_s))
             drops += [delivered] if delivered is not None else []
     yield from p.ledger.save(*puts, drops=drops)
 
@@ -71,8 +73,12 @@ def _settle_known(p: RunPass) -> Part[None]:
 class ParamCourier:
     """Params as parcels of (key, value) pairs."""
 
-    def __init__(self, p: RunPass) -> None:
+    index = INDEX
+    optional = False
+
+    def __init__(self, p: ItemPass) -> None:
         self.p = p
+        self.optional = p.OPTIONAL
 
     def parcels(self, owed: Pairs) -> list[Pairs]:
         """Cut to the limits."""
@@ -89,7 +95,7 @@ class ParamCourier:
 
     def request(self, parcel: Pairs) -> Request:
         """See isolate.Courier."""
-        return log_params(self.p.remote_id, dict(parcel))
+        return self.p.send_params(dict(parcel))
 
     def size(self, parcel: Pairs) -> int:
         """See isolate.Courier."""
@@ -101,8 +107,8 @@ class ParamCourier:
 
     def delivered(self, parcel: Pairs) -> Part[None]:
         """See isolate.Courier."""
-        run_id, ledger = self.p.desired.run_id, self.p.ledger
-        done = [ParamDelivered("run", run_id, key, value) for key, value in parcel]
+        ledger = self.p.ledger
+        done = [ParamDelivered(ledger.scope, self.p.uid, key, value) for key, value in parcel]
         yield from ledger.save(*done, drops=self._obsolete(parcel))
         self.p.desk.progress.params += len(parcel)
 
@@ -118,7 +124,7 @@ class ParamCourier:
             return ()
         return rest
 
-    def compare(self, pairs: Pairs, remote: RemoteRun) -> Part[Pairs]:
+    def compare(self, pairs: Pairs, remote: RemoteItem) -> Part[Pairs]:
         """Settle what the remote shows; what it does not have."""
         most = self.p.desk.limits.param_value
         same = tuple((k, v) for k, v in pairs if k in remote.params and remote.params[k][:most] == v)
@@ -132,7 +138,7 @@ class ParamCourier:
     def reject(self, parcel: Pairs, words: str) -> Part[None]:
         """See isolate.Courier."""
         ((key, value),) = parcel
-        record = Rejected("run", self.p.desired.run_id, "param", key, value, words, self.p.desk.wall_s)
+        record = Rejected(self.p.ledger.scope, self.p.uid, "param", key, value, words, self.p.desk.wall_s)
         yield from self.p.ledger.save(record, drops=self._obsolete(parcel))
 
     def park(self, parcel: Pairs, words: str) -> Part[None]:
@@ -142,7 +148,8 @@ class ParamCourier:
 
     def _conflict(self, pair: tuple[str, str], theirs: str | None) -> Part[None]:
         key, value = pair
-        record = Conflict("run", self.p.desired.run_id, "param", key, value, theirs, since_wall_s=self.p.desk.wall_s)
+        scope, since = self.p.ledger.scope, self.p.desk.wall_s
+        record = Conflict(scope, self.p.uid, "param", key, value, theirs, since_wall_s=since)
         old = self.p.ledger.conflicts.get(("param", key))
         record = replace(record, since_wall_s=old.since_wall_s) if old is not None else record
         yield from self.p.ledger.save(record, drops=self._obsolete((pair,)))

@@ -1,10 +1,9 @@
 """Delivery state: what is known about what one remote has, as values. Pure.
 
-A record belongs to a scope: ("remote", ""), ("experiment", local experiment id) or ("run", local run id). The engine
-    reads
-the records of a scope with `Load` and changes them with `Save`; the shell stores them, one table per class, without
-knowing what they mean. Field types are str, int, float, bool, None and tuple[str, ...] only, and `scope`, `scope_id`
-come first.
+A record belongs to a scope: ("remote", ""), ("experiment", local experiment id), ("run", local run id) or ("model",
+local model id). The engine reads the records of a scope with `Load` and changes them with `Save`; the shell stores
+them, one table per class, without knowing what they mean. Field types are str, int, float, bool, None and
+tuple[str, ...] only, and `scope`, `scope_id` come first.
 
 Nothing here counts time across processes except `wall_s` fields (seconds since the epoch), and those only ever make the
 engine more careful. When an unknown outcome became unknown is not stored: at a restart every open intent counts from
@@ -27,6 +26,7 @@ class RemoteFacts:
         dedupes: a metric point that is sent twice is stored once.
         nan_safe: a batch with NaN may be sent again.
         born_wall_s: when this delivery state was made.
+        models: it has logged models, runs' outputs, and metrics of models (MLflow 3).
     """
 
     TABLE: ClassVar[str] = "remote_facts"
@@ -39,6 +39,7 @@ class RemoteFacts:
     dedupes: bool = False
     nan_safe: bool = False
     born_wall_s: float = 0.0
+    models: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,12 @@ class ExperimentBinding:
 
 @dataclass(frozen=True, slots=True)
 class RunBinding:
-    """Which remote run a local one is, and how it came to be.
+    """Which remote run (scope "run") or logged model (scope "model") a local one is, and how it came to be.
 
     Attributes:
         state: "creating" (a create was sent; nothing is bound yet) or "bound".
-        remote_id: run id on the remote, "" while creating.
-        experiment_remote_id: experiment of the run on the remote.
+        remote_id: id on the remote, "" while creating.
+        experiment_remote_id: its experiment on the remote.
         attempts: creates sent so far.
         nonce: random name of this delivery state's creates of the run; part of the tag localtrack.att.
         artifact_uri: artifact root on the remote.
@@ -104,8 +105,9 @@ class Intent:
     An intent that is found at a start is an unknown outcome: the process died between sending and knowing.
 
     Attributes:
-        kind: "metrics" (a window of points).
-        covers: "<incarnation>=<greatest position>" for each journal: the points between the watermarks and here.
+        kind: "metrics" (a window of points) or "log_model" (one entry of the deprecated log_model).
+        covers: "<incarnation>=<greatest position>" for each journal: the points between the watermarks and here; the
+            name of the entry.
     """
 
     TABLE: ClassVar[str] = "intent"
@@ -149,6 +151,24 @@ class ParamDelivered:
     scope_id: str
     key: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Something that hangs on a run, and that the remote has.
+
+    Attributes:
+        kind: "dataset", "model_input", "output" or "log_model".
+        key: name and digest of a dataset as a JSON list, the local id of a model, a name of the log_model entry.
+    """
+
+    TABLE: ClassVar[str] = "linked"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "kind", "key")
+
+    scope: str
+    scope_id: str
+    kind: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +253,8 @@ class Conflict:
 
     Attributes:
         kind: "param" (the remote holds another value), "journals" (journals disagree about a param),
-            "tag" (somebody else wrote it), "name", "lifecycle".
+            "tag" (somebody else wrote it), "output" (with another step), "name", "lifecycle",
+            "status" (somebody else ended the run, later).
         ours: what localtrack logged last.
         theirs: what stands on the remote (kind "journals": the other journals' values), None for nothing.
     """
@@ -255,8 +276,9 @@ class Rejected:
     """A record that the remote refuses, with its words. It is not sent again.
 
     Attributes:
-        kind: "param", "tag", "metric", "status", "name", "file".
-        key: name; for a metric "<incarnation>:<position>", for a file its path.
+        kind: "param", "tag", "metric", "model_metric" (the point is there, but not under its logged model), "dataset",
+            "model_input", "output", "log_model", "file", "status", "name".
+        key: name; for a metric "<incarnation>:<position>"; for a file its path; else as in `Linked`.
         value: what was to be sent, as text.
     """
 
@@ -277,8 +299,9 @@ class Parked:
     """Something that waits for a change from outside; it is tried again in every pass.
 
     Attributes:
-        kind: "run" or "experiment" (all of it), or "param", "tag", "metric", "file" (one record).
-        key: "" for all of it (kind "file": all files); else as in `Rejected`.
+        kind: "run", "model" or "experiment" (all of it), or that of one record, as in `Rejected`.
+        key: "" for all of it (kind "file": all files); else as in `Rejected`, but "model_metric" is for all points of a
+            run that were logged to the model of this id.
         value: what is to be sent, as text.
         tries: how often it was parked in a row.
     """
@@ -303,6 +326,7 @@ Record: TypeAlias = (
     | Intent
     | Watermark
     | ParamDelivered
+    | Linked
     | Cell
     | FileDelivered
     | PartialUpload
@@ -319,6 +343,7 @@ CLASSES: tuple[type[Record], ...] = (
     Intent,
     Watermark,
     ParamDelivered,
+    Linked,
     Cell,
     FileDelivered,
     PartialUpload,

@@ -12,12 +12,14 @@ from dataclasses import replace
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.records import Record, RemoteFacts
-from localtrack_sync.request import SERVER_INFO, VERSION
+from localtrack_sync.request import HAS_MODELS, SERVER_INFO, VERSION
 from localtrack_sync.steps import Ask, Bound, Desk, Part
 from localtrack_sync.verdict import Judged, Verdict
 
 #: First version whose SQL store takes a repeated batch, NaNs included (mlflow #26108).
 DEDUPES_FROM = (3, 16)
+#: First version with logged models.
+MODELS_FROM = (3, 0)
 
 
 def remote_job(desk: Desk) -> Part[JobResult]:
@@ -38,10 +40,16 @@ def remote_job(desk: Desk) -> Part[JobResult]:
     dedupes = desk.settings.dedupes
     if dedupes is None:
         dedupes = store_type == "SqlStore" and modern
-    facts = replace(old, version=version, store_type=store_type, dedupes=dedupes, nan_safe=modern)
+    if version:
+        models = number_of(version) >= MODELS_FROM
+    else:
+        tried: Judged = yield Ask(HAS_MODELS, safe=True, optional=True)
+        models = tried.verdict is not Verdict.MISROUTED
+    facts = replace(old, version=version, store_type=store_type, dedupes=dedupes, nan_safe=modern, models=models)
     if facts != old or not known:
         yield Save((facts,))
     desk.dedupes, desk.nan_safe, desk.born_wall_s = facts.dedupes, facts.nan_safe, facts.born_wall_s
+    desk.models, desk.version = facts.models, facts.version
     yield Bound("remote")
     return JobResult("remote", "", Ending.DELIVERED)
 

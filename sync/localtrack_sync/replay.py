@@ -13,11 +13,12 @@ from localtrack_sync.effects import (
     Done,
     Idle,
     Load,
+    Local,
     Perform,
     ReadContent,
     ReadExperiment,
     ReadFiles,
-    Reading,
+    ReadModel,
     ReadPoints,
     ReadRun,
     Save,
@@ -224,16 +225,18 @@ class _Drive:
         return now >= self._cut_at + STOP_SAVE_S
 
 
-def _perform(bench: Bench, effect: Save | Load | Reading) -> Any:
+def _perform(bench: Bench, effect: Local) -> Any:
     if isinstance(effect, Save):
         return bench.state.save(effect)
     return bench.state.load(effect) if isinstance(effect, Load) else _read(bench, effect)
 
 
-def _read(bench: Bench, effect: Reading) -> Any:
+def _read(bench: Bench, effect: Local) -> Any:
     match effect:
         case ReadRun():
             return bench.catalog.desired_run(effect.run_id, refresh=False)
+        case ReadModel():
+            return bench.catalog.desired_model(effect.model_id, refresh=False)
         case ReadExperiment():
             return bench.catalog.desired_experiment(effect.experiment_id, refresh=False)
         case ReadPoints():

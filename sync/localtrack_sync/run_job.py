@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.attach import attach, watch_twins
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Load, ReadFiles, ReadRun
 from localtrack_sync.files import deliver_files
+from localtrack_sync.item_pass import DELETED, ItemPass, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import close_run, deliver_status, open_run, too_often_inactive
@@ -16,7 +19,7 @@ from localtrack_sync.metrics import deliver_metrics
 from localtrack_sync.params import deliver_params
 from localtrack_sync.records import Cell, ExperimentBinding, Record, Rejected, RunBinding
 from localtrack_sync.request import PARENT_TAG
-from localtrack_sync.run_pass import DELETED, RunPass, is_reserved
+from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Bound, Bring, Desk, Ended, Gone, Inactive, Need, Part
 from localtrack_sync.tags import Tagger
 
@@ -56,29 +59,43 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     yield from _notice_restored(p)
     parent = desired.tags.get(PARENT_TAG, "")
     if parent:
-        p.parent = yield from _bound_parent(parent)
+        p.parent = yield from _bound_run(parent)
     if p.nothing_owed():
         yield Bound(p.remote_id)
-        yield Bring("experiment", desired.experiment_id)
+        if not desired.attached:
+            yield Bring("experiment", desired.experiment_id)
         return ""
     yield Need("remote", "")
-    experiment: Bound | None = yield Need("experiment", desired.experiment_id)
-    if experiment is None:
-        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
-    if not experiment.remote_id:
-        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    experiment = yield from _experiment(p)
     if parent and p.parent is None:
-        p.parent = yield from _delivered_parent(parent)
-    yield from bind(p, experiment)
+        p.parent = yield from remote_run(parent)
+    if experiment is None:
+        yield from attach(p)
+        yield from watch_twins(p)
+    else:
+        yield from bind(p, experiment)
     yield Bound(p.remote_id)
     try:
         yield from _rounds(p)
-        yield from sweep(p)
+        if experiment is not None:
+            yield from sweep(p)
     except Gone as gone:
         if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
             raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
         yield from p.park_whole(f"not on the remote any more: {gone}")
     return "waits for its parent run" if parent and p.parent is None else ""
+
+
+def _experiment(p: RunPass) -> Part[Bound | None]:
+    """The run's experiment on the remote; None for a run that was created elsewhere: it is where it is."""
+    if p.desired.attached:
+        return None
+    experiment: Bound | None = yield Need("experiment", p.desired.experiment_id)
+    if experiment is None:
+        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
+    if not experiment.remote_id:
+        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    return experiment
 
 
 def _notice_restored(p: RunPass) -> Part[None]:
@@ -94,21 +111,28 @@ def _notice_restored(p: RunPass) -> Part[None]:
         yield from p.ledger.save(replace(run, restores=restores), replace(cell, sure=False, poss=poss))
 
 
-def _bound_parent(parent: str) -> Part[str | None]:
-    """Remote id of a parent run that was delivered earlier."""
-    records: tuple[Record, ...] = yield Load("run", parent)
+def _bound_run(run_id: str) -> Part[str | None]:
+    """Remote id of a run that was delivered earlier."""
+    records: tuple[Record, ...] = yield Load("run", run_id)
     for record in records:
         if isinstance(record, RunBinding) and record.state == "bound":
             return record.remote_id
     return None
 
 
-def _delivered_parent(parent: str) -> Part[str | None]:
-    """Remote id of a parent run that is being delivered now; an id that is not ours is the remote's own."""
-    known: DesiredRun | None = yield ReadRun(parent)
+def remote_run(run_id: str) -> Part[str | None]:
+    """Remote id of a run that was delivered earlier, or is now; an id that the store does not have is the remote's own.
+
+    Returns:
+        None when it is not on the remote.
+    """
+    there = yield from _bound_run(run_id)
+    if there is not None:
+        return there
+    known: DesiredRun | None = yield ReadRun(run_id)
     if known is None:
-        return parent
-    bound: Bound | None = yield Need("run", parent)
+        return run_id
+    bound: Bound | None = yield Need("run", run_id)
     return bound.remote_id if bound is not None and bound.remote_id else None
 
 
@@ -119,12 +143,12 @@ def _rounds(p: RunPass) -> Part[None]:
             if p.closed:
                 yield from close_run(p)
                 return
-            yield from _refuse_reserved(p)
+            yield from refuse_reserved(p, p.desired.tags)
             yield from deliver_params(p)
             yield from deliver_metrics(p)
             yield from Tagger(p).run()
             yield from p.unpark_done()
-            yield from _deliver_files(p)
+            yield from deliver_all_files(p)
             latest: DesiredRun = yield ReadRun(p.desired.run_id)
             p.desired = latest
             p.files = yield ReadFiles(p.desired.run_id)
@@ -138,7 +162,7 @@ def _rounds(p: RunPass) -> Part[None]:
     raise Ended(Ending.OWED, "new records came faster than they could be delivered")
 
 
-def _deliver_files(p: RunPass) -> Part[None]:
+def deliver_all_files(p: ItemPass) -> Part[None]:
     """Files go to the artifact root that the remote names for its run, never to the one that was written down here."""
     if not p.files:
         return
@@ -146,12 +170,12 @@ def _deliver_files(p: RunPass) -> Part[None]:
     yield from deliver_files(p.desk, p.ledger, p.files, p.place(root))
 
 
-def _refuse_reserved(p: RunPass) -> Part[None]:
+def refuse_reserved(p: ItemPass, tags: Mapping[str, str]) -> Part[None]:
     """Tags that only localtrack may write: never sent, and said so."""
     new: list[Rejected] = []
-    for key, value in p.desired.tags.items():
+    for key, value in tags.items():
         old = p.ledger.rejected.get(("tag", key))
         if is_reserved(key) and (old is None or old.value != value):
             words = "this tag is localtrack's own; use another name"
-            new.append(Rejected("run", p.desired.run_id, "tag", key, value, words, p.desk.wall_s))
+            new.append(Rejected(p.ledger.scope, p.uid, "tag", key, value, words, p.desk.wall_s))
     yield from p.ledger.save(*new)

@@ -4,80 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from localtrack.catalog.desired import DesiredRun, StoredFile
-from localtrack_sync.cells import is_quiet, is_settled, spelled
-from localtrack_sync.files import Place, manifest_owed, owed_files
+from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.cells import is_settled
+from localtrack_sync.effects import Request
+from localtrack_sync.item_pass import CONFLICT_PREFIX, DELETED, STATUS, ItemPass, is_reserved
 from localtrack_sync.jobs import Ending
-from localtrack_sync.ledger import Ledger
-from localtrack_sync.manifest import MANIFEST
-from localtrack_sync.records import Cell, Parked, RunBinding, Watermark
-from localtrack_sync.request import ATTEMPT_TAG, PARENT_TAG, RUN_NAME_TAG, UID_TAG, get
+from localtrack_sync.records import Watermark
+from localtrack_sync.request import (
+    PARENT_TAG,
+    RUN_NAME_TAG,
+    create_run,
+    get,
+    log_params,
+    log_tags,
+    on_run,
+    search_uid,
+    size_of,
+    update_run,
+)
 from localtrack_sync.snapshot import RemoteRun, run_of
-from localtrack_sync.steps import Desk, Ended, Gone, Part, read
+from localtrack_sync.steps import Ended, Gone, Part, read
 from localtrack_sync.values import INFINITY
 from localtrack_sync.verdict import Verdict
 
-CONFLICT_PREFIX = "localtrack.conflict."
-RESERVED_TAGS = frozenset({UID_TAG, ATTEMPT_TAG})
-STATUS, DELETED = "@status", "@deleted"
-#: Tries of a parked record in a run that is deleted: each one restores the run, and deletes it again.
-DELETED_TRIES = 5
 #: A conflict tag shows this many characters of a value, and is itself at most this long: MLflow's oldest documented
 #: limit.
 SHOWN_CHARS, CONFLICT_TAG_CHARS = 100, 5000
 
 
 @dataclass
-class RunPass:
+class RunPass(ItemPass):
     """What the parts of a run's job share.
 
     Attributes:
         parent: what tag mlflow.parentRunId should be on the remote; None while the parent is not there.
-        new: the remote run was made by a create of this pass, answered: nobody can have touched it yet.
-        must_look: the remote said something that does not fit; look at it before anything else.
-        put_off: records that got parked in this pass: (kind, key).
         closed: the run is deleted on the remote, by us, and nothing of it is owed.
-        inactive: how often the remote called the run inactive in this pass.
-        looked_wall_s: when the last look began: what settled later may not be in it.
         last_unknown: when the outcome of a batch of metrics last became unknown in this pass.
-        files: what the run has in files.
     """
 
-    desk: Desk
-    ledger: Ledger
     desired: DesiredRun
     parent: str | None = None
-    new: bool = False
-    must_look: bool = False
-    put_off: set[tuple[str, str]] = field(default_factory=set)
-    closed: bool = False
-    inactive: int = 0
-    looked_wall_s: float = 0.0
-    last_unknown: float = -INFINITY
-    files: tuple[StoredFile, ...] = ()
+    closed: bool = field(default=False, kw_only=True)
+    last_unknown: float = field(default=-INFINITY, kw_only=True)
 
-    @property
-    def binding(self) -> RunBinding:
-        """The binding of a run that is bound."""
-        assert self.ledger.run is not None, "used before it was bound"
-        assert self.ledger.run.state == "bound", "used before it was bound"
-        return self.ledger.run
-
-    @property
-    def remote_id(self) -> str:
-        """Run id on the remote."""
-        return self.binding.remote_id
+    NOUN: ClassVar[str] = "run"
+    MADE: ClassVar[tuple[str, ...]] = ("run", "info", "run_id")
+    BORN: ClassVar[Mapping[str, str]] = {STATUS: "RUNNING", DELETED: "0"}
 
     def look(self) -> Part[RemoteRun]:
-        """The run as the remote shows it.
-
-        Raises:
-            Gone: it is not there.
-            Ended: these credentials may not see it, or the answer makes no sense.
-        """
+        """The run as the remote shows it; see ItemPass."""
         self.looked_wall_s = self.desk.wall_s
         judged = yield from read(get("runs/get", run_id=self.remote_id), "run", "info", "run_id")
         if judged.verdict is Verdict.GONE:
@@ -90,17 +69,75 @@ class RunPass:
         """Since when points that this delivery state may have sent have been unknown."""
         return max(self.desk.started, self.last_unknown)
 
-    def since(self, key: str) -> float:
-        """Since when a write to a cell has been unknown: since the start, when it was loaded like that."""
-        return self.ledger.unknown.get(key, self.desk.started)
+    # --- requests ---
 
-    def quiet(self, cell: Cell) -> bool:
-        """Whether all writes of ours to a cell had settled when the last look began, so that it showed the present."""
-        return is_quiet(cell, self.looked_wall_s, self.desk.settle_s)
+    def create(self, experiment_remote_id: str, proof: Mapping[str, str], *, bare: bool) -> Request:
+        """See ItemPass."""
+        desired = self.desired
+        tags = {**proof, **({} if bare else self.first()[1])}
+        name = desired.name[: self.desk.limits.tag_value]
+        return create_run(experiment_remote_id, desired.user_id, name, desired.start_time, tags)
 
-    def blank(self, key: str) -> Cell:
-        """A cell that nothing is known of."""
-        return Cell("run", self.desired.run_id, key, None, wrote_wall_s=self.desk.wall_s)
+    def first(self) -> tuple[dict[str, str], dict[str, str]]:
+        """See ItemPass. MLflow's create of a run takes no params."""
+        limits, size = self.desk.limits, 0
+        tags: dict[str, str] = {}
+        for key, value in self.tags().items():
+            if value is None or len(tags) >= limits.create_tags - 2:
+                continue
+            size += size_of([(key, value)])
+            if size > limits.create_tag_bytes:
+                break
+            tags[key] = value
+        return {}, tags
+
+    def made(self, body: Mapping[str, Any]) -> RemoteRun:
+        """See ItemPass."""
+        return run_of(body["run"])
+
+    def search(self, experiment_remote_ids: tuple[str, ...], token: str) -> Request:
+        """See ItemPass."""
+        return search_uid(experiment_remote_ids, self.uid, self.desk.limits.search_page, token)
+
+    def listed(self, body: Mapping[str, Any]) -> Sequence[RemoteRun]:
+        """See ItemPass."""
+        return [run_of(run) for run in body.get("runs") or ()]
+
+    def remove(self, remote_id: str) -> Request:
+        """See ItemPass."""
+        return on_run("delete", remote_id)
+
+    def send_params(self, params: Mapping[str, str]) -> Request:
+        """See ItemPass."""
+        return log_params(self.remote_id, params)
+
+    def send_tags(self, tags: Mapping[str, str]) -> Request:
+        """See ItemPass."""
+        return log_tags(self.remote_id, tags)
+
+    def send_apart(self, key: str, want: str | None) -> Request | None:
+        """See ItemPass. The name of a run is a tag and a field, kept in step by the server."""
+        if want is None:
+            return on_run("delete-tag", self.remote_id, key=key)
+        return update_run(self.remote_id, run_name=want) if key == RUN_NAME_TAG else None
+
+    def shown(self, tag: str | None) -> str | None:
+        """See ItemPass. Longer values are cut by the server, or by us."""
+        return None if tag is None else tag[: self.desk.limits.tag_value]
+
+    def is_surely_ours(self, key: str, shown: str | None) -> bool:
+        """See ItemPass. A lost delivery state may have known the parent by another id."""
+        if key == PARENT_TAG and key not in self.ledger.cells and not self.desired.attached:
+            return True
+        return super().is_surely_ours(key, shown)
+
+    def is_deleted(self) -> bool:
+        """See ItemPass."""
+        return self.desired.deleted
+
+    def dropped_tags(self) -> tuple[str, ...]:
+        """See ItemPass."""
+        return self.desired.dropped_tags
 
     # --- what is wanted ---
 
@@ -157,43 +194,6 @@ class RunPass:
 
     # --- what is owed ---
 
-    def owed_params(self) -> dict[str, str]:
-        """Params that are neither delivered nor settled otherwise."""
-        open_ = {key: value for key, value in self.params().items() if self._param_open(key, value)}
-        return {key: value for key, value in open_.items() if not self.rests("param", key)}
-
-    def _param_open(self, key: str, value: str) -> bool:
-        ledger = self.ledger
-        delivered, conflict = ledger.params.get(key), ledger.conflicts.get(("param", key))
-        rejected = ledger.rejected.get(("param", key))
-        return not (
-            (delivered is not None and delivered.value == value)
-            or (conflict is not None and conflict.ours == value)
-            or (rejected is not None and rejected.value == value)
-        )
-
-    def owed_tags(self) -> dict[str, str | None]:
-        """Tags that are neither as wanted nor settled otherwise."""
-        open_ = {key: want for key, want in self.tags().items() if self._tag_open(key, want)}
-        return {key: want for key, want in open_.items() if not self.rests("tag", key)}
-
-    def _tag_open(self, key: str, want: str | None) -> bool:
-        cell, rejected = self.ledger.cells.get(key), self.ledger.rejected.get(("tag", key))
-        if rejected is not None and rejected.value == (want or ""):
-            return False
-        return not is_settled(cell, want) and not (cell is not None and cell.pinned)
-
-    def unpark_done(self) -> Part[None]:
-        """Drop the records of params and tags that were parked and have come to another end since."""
-        params, tags = self.params(), self.tags()
-        done = []
-        for (kind, key), record in self.ledger.parked.items():
-            param = kind == "param" and not (key in params and self._param_open(key, params[key]))
-            tag = kind == "tag" and not (key in tags and self._tag_open(key, tags[key]))
-            if param or tag:
-                done.append(record)
-        yield from self.ledger.save(drops=done)
-
     def owed_heads(self) -> dict[str, int]:
         """Journals with metric points beyond the watermark: incarnation -> head."""
         marks = self.ledger.watermarks
@@ -203,18 +203,13 @@ class RunPass:
             if head > marks.get(inc, Watermark("", "", "")).upto
         }
 
-    def owed_files(self) -> list[StoredFile]:
-        """Files that are neither delivered nor settled otherwise."""
-        return owed_files(self.ledger, self.files, self.put_off, DELETED_TRIES if self.desired.deleted else None)
+    def directory(self) -> str:
+        """See ItemPass. A run that was created elsewhere has no experiment here."""
+        return "/".join(part for part in (self.desired.experiment_id, self.uid, "artifacts") if part)
 
-    def place(self, root: str) -> Place:
-        """Where the run's files lie here, and the artifact root that they go to."""
-        run_id = self.desired.run_id
-        return Place(
-            run_id, self.remote_id, f"{self.desired.experiment_id}/{run_id}/artifacts".lstrip("/"), root,
-            ids={run_id: self.remote_id, f"{run_id}/artifacts": root}, fresh=self.binding.fresh,
-            put_off=self.put_off, most_tries=DELETED_TRIES if self.desired.deleted else None,
-        )  # fmt: skip
+    def ids(self, root: str) -> dict[str, str]:
+        """See ItemPass."""
+        return {self.uid: self.remote_id, f"{self.uid}/artifacts": root}
 
     def data_owed(self) -> bool:
         """Whether any param, metric, tag or file is owed, or an earlier try left something open."""
@@ -224,14 +219,15 @@ class RunPass:
             or self.owed_heads()
             or self.owed_params()
             or self.owed_tags()
-            or self.owed_files()
-            or (manifest_owed(self.ledger, self.desired.run_id) and not self.rests("file", MANIFEST))
+            or self.files_owed()
             or new_conflicts
             or any(key and not self.rests(kind, key) for kind, key in self.ledger.parked)
         )
 
     def status_owed(self) -> bool:
-        """Whether status and end time have to be sent."""
+        """Whether status and end time have to be sent: not of a run created elsewhere until they are set here."""
+        if not self.desired.status:
+            return False
         rejected = self.ledger.rejected.get(("status", STATUS))
         if rejected is not None and rejected.value == self.status():
             return False
@@ -248,80 +244,10 @@ class RunPass:
         lifecycle = is_settled(self.ledger.cells.get(DELETED), "1" if self.desired.deleted else "0")
         return lifecycle and not parent_open and not self.data_owed() and not self.status_owed()
 
-    # --- stepping aside ---
-
-    def park(self, kind: str, key: str, value: str, words: str) -> Part[None]:
-        """Park one record: nobody refused it, but it cannot be delivered now."""
-        self.put_off.add((kind, key))
-        old = self.ledger.parked.get((kind, key))
-        since, tries = (old.since_wall_s, old.tries + 1) if old is not None else (self.desk.wall_s, 1)
-        yield from self.ledger.save(Parked("run", self.desired.run_id, kind, key, value, words, since, tries))
-
-    def rests(self, kind: str, key: str) -> bool:
-        """Whether a parked record is left alone: tried in this pass, or often and in a deleted run."""
-        parked = self.ledger.parked.get((kind, key))
-        tired = parked is not None and self.desired.deleted and parked.tries >= DELETED_TRIES
-        return tired or (kind, key) in self.put_off
-
-    def park_whole(self, reason: str) -> Part[None]:
-        """Park all of the run and end the job.
-
-        Raises:
-            Ended: always.
-        """
-        old = self.ledger.whole_parked()
-        since = old.since_wall_s if old is not None else self.desk.wall_s
-        yield from self.ledger.save(Parked("run", self.desired.run_id, "run", "", "", reason, since))
-        raise Ended(Ending.PARKED, reason)
-
-    def unpark_whole(self) -> Part[None]:
-        """The reason is gone."""
-        old = self.ledger.whole_parked()
-        if old is not None:
-            yield from self.ledger.save(drops=(old,))
-
-    def keep_unknown(self, cell: Cell, key: str) -> bool:
-        """Whether a write of the same value, sent before, may still be executed at this moment."""
-        return bool(cell.unsettled) and self.desk.now < self.since(key) + self.desk.settle_s
-
-    def suspect(self) -> bool:
-        """Whether a lost delivery state may have sent writes that are still under way."""
-        return not self.binding.fresh and self.desk.now < self.desk.started + self.desk.settle_s
-
-    def settled_cell(self, cell: Cell) -> Cell:
-        """The cell as it is once the time of its unsettled write has passed: that value may be there, or not."""
-        if not cell.unsettled or self.keep_unknown(cell, cell.key):
-            return cell
-        return replace(cell, unsettled="", sure=False, poss=tuple(sorted({*cell.poss, cell.unsettled})))
-
-    def may_write_at(self, key: str, want: str | None) -> float | None:
-        """When `want` may be written to a cell, None for now.
-
-        While an unanswered write of another value may still be executed, it would undo ours. In a run that this
-        delivery state did not make, a lost one may have left such a write; then only a key that ever had one value is
-        safe.
-        """
-        cell = self.ledger.cells.get(key)
-        if cell is None:
-            values = {spelled(value) for value in self.ever(key)} | {spelled(want)}
-            if self.binding.fresh or (key not in (STATUS, DELETED) and len(values) <= 1):
-                return None
-            until = self.desk.started + self.desk.settle_s
-        elif cell.unsettled in ("", spelled(want)):
-            return None
-        else:
-            until = self.since(key) + self.desk.settle_s
-        return until if self.desk.now < until else None
-
 
 def status_text(status: str, end_time: int | None) -> str:
     """Status and end time as one text; without an end time the remote's does not matter."""
     return status if end_time is None else f"{status} {end_time}"
-
-
-def is_reserved(key: str) -> bool:
-    """Whether a tag belongs to localtrack."""
-    return key in RESERVED_TAGS or key.startswith(CONFLICT_PREFIX)
 
 
 def conflict_key(kind: str, key: str) -> str:

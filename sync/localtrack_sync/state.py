@@ -20,6 +20,7 @@ from localtrack.errors import StoreError, TooNewError
 from localtrack.journal.mounts import on_network
 from localtrack_sync.books import RunAccount
 from localtrack_sync.effects import Load, Save
+from localtrack_sync.migrations import MIGRATIONS
 from localtrack_sync.records import CLASSES, Record
 from localtrack_sync.remotes import Remote
 from localtrack_sync.tables import table_of
@@ -30,19 +31,6 @@ R = TypeVar("R")
 FORMAT = 2
 #: "LTsy": tells a delivery state from any other SQLite file.
 APPLICATION_ID = 0x4C547379
-#: What version 2 added: files.
-_FILES = (
-    "CREATE TABLE file_delivered ( scope TEXT NOT NULL, scope_id TEXT NOT NULL, path TEXT NOT NULL, "
-    "sha256 TEXT NOT NULL, size INTEGER NOT NULL, sent_sha256 TEXT NOT NULL, sent_size INTEGER NOT NULL, "
-    "unsettled TEXT NOT NULL, PRIMARY KEY (scope, scope_id, path) ) WITHOUT ROWID"
-)
-_PARTS = (
-    "CREATE TABLE partial_upload ( scope TEXT NOT NULL, scope_id TEXT NOT NULL, path TEXT NOT NULL, "
-    "sha256 TEXT NOT NULL, upload_id TEXT NOT NULL, part_bytes INTEGER NOT NULL, addresses TEXT NOT NULL, "
-    "etags TEXT NOT NULL, PRIMARY KEY (scope, scope_id, path) ) WITHOUT ROWID"
-)
-#: Version -> what makes a file of that version one of the next; runs in the transaction that also raises the version.
-MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: lambda db: _run(db, (_FILES, _PARTS))}
 #: Seconds to wait for a reader (`localtrack status`) to get out of the way.
 _BUSY_S = 30.0
 
@@ -297,11 +285,6 @@ def _check(db: sqlite3.Connection, path: str) -> int:
             hint="Upgrade localtrack on this machine. Nothing was changed.",
         )
     return version
-
-
-def _run(db: sqlite3.Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        db.execute(statement)
 
 
 def migrate(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from localtrack_sync.effects import Load, Reading, Request, Save
+from localtrack_sync.effects import Local, Request
 from localtrack_sync.jobs import Ending, Progress, ReplaySettings
 from localtrack_sync.limits import DIALECTS, Limits
 from localtrack_sync.verdict import Judged
@@ -75,7 +75,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class AllRuns:
-    """Wait until no job of a run needs this experiment any more. Answer: None."""
+    """Wait until no job of a run or model needs this experiment any more. Answer: None."""
 
     experiment_id: str
 
@@ -93,7 +93,7 @@ class Bring:
     id: str
 
 
-Wish: TypeAlias = Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Save | Load | Reading
+Wish: TypeAlias = Ask | Wait | Need | Bring | Bound | AllRuns | Turn | Local
 T = TypeVar("T")
 #: A part of a job: yields wishes, is sent answers, returns T.
 Part: TypeAlias = Generator[Wish, Any, T]
@@ -126,7 +126,9 @@ class Desk:
     Attributes:
         started: clock reading of the engine's first step: what was open then has been unknown since then.
         now: clock reading of the present step.
-        nan_safe, dedupes, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is bound.
+        experiment_ids: ids of all experiments of the remote, once the job ("remote", "experiments") is bound.
+        nan_safe, dedupes, models, version, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is
+            bound.
         multipart: the remote says that large files may be sent in parts.
         unsigned: what the remote answered when it was asked for signed addresses and has none, "" when it has, or was
             not asked.
@@ -139,7 +141,10 @@ class Desk:
     now: float = 0.0
     dedupes: bool = False
     nan_safe: bool = False
+    models: bool = False
+    version: str = ""
     born_wall_s: float = 0.0
+    experiment_ids: tuple[str, ...] = ()
     multipart: bool = False
     unsigned: str = ""
 

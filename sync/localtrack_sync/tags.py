@@ -1,9 +1,8 @@
 """Tags to the remote: the last writer by logical time wins, and what others wrote is left alone. Pure.
 
-Round by round: look at the run, decide cell by cell (`cells`), write what may be written, look again after anything
-    but a
-plain success. A tag that somebody else changed is pinned: recorded as a conflict, shown by a tag on the remote run, and
-not touched again.
+Round by round: look at the run (or logged model), decide cell by cell (`cells`), write what may be written, look again
+after anything but a plain success. A tag that somebody else changed is pinned: recorded as a conflict, shown by a tag
+on the remote run, and not touched again.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from localtrack_sync.cells import Sight, after_write, before_write, see, spelled
 from localtrack_sync.effects import Request
 from localtrack_sync.isolate import INDEX
+from localtrack_sync.item_pass import ItemPass
 from localtrack_sync.jobs import Ending
 from localtrack_sync.records import Cell, Conflict, Record, Rejected
-from localtrack_sync.request import PARENT_TAG, RUN_NAME_TAG, log_tags, on_run, size_of, update_run
-from localtrack_sync.run_pass import CONFLICT_PREFIX, RunPass
-from localtrack_sync.snapshot import RemoteRun
+from localtrack_sync.request import size_of
+from localtrack_sync.snapshot import RemoteItem
 from localtrack_sync.steps import Ask, Ended, Gone, Inactive, Part, Wait
 from localtrack_sync.verdict import NOT_EXECUTED, Judged, Verdict
 
@@ -44,9 +43,9 @@ class Plan:
 
 
 class Tagger:
-    """The tags of one run in one pass."""
+    """The tags of one run or logged model in one pass."""
 
-    def __init__(self, p: RunPass) -> None:
+    def __init__(self, p: ItemPass) -> None:
         self.p = p
         self.tries: dict[str, int] = {}
         self.alone = False
@@ -71,13 +70,13 @@ class Tagger:
         if self.p.owed_tags():
             raise Ended(Ending.OWED, "the tags did not settle in this pass")
 
-    def _plan(self, owed: dict[str, str | None], remote: RemoteRun) -> Plan:
+    def _plan(self, owed: dict[str, str | None], remote: RemoteItem) -> Plan:
         plan = Plan()
         for key, want in owed.items():
             self._decide(plan, key, want, remote)
         return plan
 
-    def _decide(self, plan: Plan, key: str, want: str | None, remote: RemoteRun) -> None:
+    def _decide(self, plan: Plan, key: str, want: str | None, remote: RemoteItem) -> None:
         p, cell = self.p, self.p.ledger.cells.get(key)
         until = p.may_write_at(key, want)
         if until is not None:
@@ -86,11 +85,9 @@ class Tagger:
         quiet = cell is not None and p.quiet(cell)
         if cell is not None:
             cell = p.settled_cell(cell)
-        shown = remote.tags.get(key)
-        shown = None if shown is None else shown[: p.desk.limits.tag_value]
+        shown = p.shown(remote.tags.get(key))
         sight = see(cell, shown, want, p.ever(key), quiet=quiet)
-        if sight is Sight.OUTSIDE and (key.startswith(CONFLICT_PREFIX) or (key == PARENT_TAG and cell is None)):
-            # Nobody else writes these; a lost delivery state may have known the parent by another id.
+        if sight is Sight.OUTSIDE and p.is_surely_ours(key, shown):
             sight = Sight.OURS
         blank = p.blank(key)
         if sight is Sight.SAME:
@@ -102,7 +99,7 @@ class Tagger:
             plan.known.append(known)
         elif sight is Sight.OUTSIDE:
             plan.known.append(replace(blank, base=shown, pinned=True))
-            plan.known.append(Conflict("run", p.desired.run_id, "tag", key, want, shown, since_wall_s=p.desk.wall_s))
+            plan.known.append(Conflict(p.ledger.scope, p.uid, "tag", key, want, shown, since_wall_s=p.desk.wall_s))
         else:
             plan.writes[key] = (want, before_write(blank, cell, shown, want, quiet=quiet))
 
@@ -112,11 +109,11 @@ class Tagger:
             before = {key: self.p.ledger.cells.get(key) for key in keys}
             yield from self.p.ledger.save(*(writes[key][1] for key in keys))
             try:
-                judged: Judged = yield Ask(request)
+                judged: Judged = yield Ask(request, optional=self.p.OPTIONAL)
             except Ended:
                 yield from self._undo(keys, writes, before)
                 raise
-            absent = judged.verdict is Verdict.GONE and request.path.endswith("/delete-tag")
+            absent = judged.verdict is Verdict.GONE and all(writes[key][0] is None for key in keys)
             if judged.verdict is Verdict.OK or absent:
                 yield from self._applied(keys, writes, before)
                 continue
@@ -124,24 +121,24 @@ class Tagger:
             return
 
     def _requests(self, writes: dict[str, tuple[str | None, Cell]]) -> Iterable[tuple[list[str], Request]]:
-        limits, run_id = self.p.desk.limits, self.p.remote_id
-        sets = {key: value for key, (value, _) in writes.items() if value is not None and key != RUN_NAME_TAG}
+        limits = self.p.desk.limits
+        apart = {key: self.p.send_apart(key, want) for key, (want, _) in writes.items()}
         batch: dict[str, str] = {}
         size = 0
-        for key, value in sets.items():
+        for key, (value, _) in writes.items():
+            if value is None or apart[key] is not None:
+                continue
             more = size_of([(key, value)])
             if batch and (self.alone or len(batch) >= limits.tags or size + more > limits.body_bytes - 1000):
-                yield list(batch), log_tags(run_id, batch)
+                yield list(batch), self.p.send_tags(batch)
                 batch, size = {}, 0
             batch[key] = value
             size += more
         if batch:
-            yield list(batch), log_tags(run_id, batch)
-        for key, (want, _) in writes.items():
-            if want is None:
-                yield [key], on_run("delete-tag", run_id, key=key)
-            elif key == RUN_NAME_TAG:
-                yield [key], update_run(run_id, run_name=want)
+            yield list(batch), self.p.send_tags(batch)
+        for key, request in apart.items():
+            if request is not None:
+                yield [key], request
 
     def _applied(
         self, keys: list[str], writes: dict[str, tuple[str | None, Cell]], before: dict[str, Cell | None]
@@ -203,9 +200,8 @@ class Tagger:
             self.alone = True
             return
         key = keys[0]
-        record = Rejected(
-            "run", self.p.desired.run_id, "tag", key, writes[key][0] or "", judged.words, self.p.desk.wall_s
-        )
+        value = writes[key][0] or ""
+        record = Rejected(self.p.ledger.scope, self.p.uid, "tag", key, value, judged.words, self.p.desk.wall_s)
         parked = self.p.ledger.parked.get(("tag", key))
         yield from self.p.ledger.save(record, drops=(parked,) if parked is not None else ())
 

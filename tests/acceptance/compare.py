@@ -82,9 +82,10 @@ def _local_points(catalog: Catalog, run_id: str) -> dict[str, list[Any]]:
 
 
 def _remote_points(remote: dict[str, Any]) -> dict[str, list[Any]]:
-    """Key -> all points that the server has, so that a doubled one shows."""
+    """Key -> all points that the server has, so that a doubled one shows, infinities as a SQL server keeps them."""
     return {
-        key: sorted([ts, step, str(value)] for ts, step, value in points) for key, points in remote["points"].items()
+        key: sorted([ts, step, _stored(float(value))] for ts, step, value in points)
+        for key, points in remote["points"].items()
     }
 
 

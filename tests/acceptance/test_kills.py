@@ -14,6 +14,7 @@ import pytest
 from tests.acceptance.harness import COMMAND, COMMAND_S, command, command_environment, compared, replay_here
 from tests.acceptance.worlds import World, world
 from tests.servers.faults import CutBefore, DropReply, Fault, Pass
+from tests.servers.kinds import Kind
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.proxy import FaultProxy, Seen
 from tests.servers.reader import MlflowReader
@@ -44,9 +45,9 @@ def start_sync(made: World, url: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[MlflowServer]:
+def own_server(tmp_path: Path, server_kind: Kind) -> Iterator[MlflowServer]:
     """A server that a test may kill."""
-    with MlflowServer(tmp_path / "server") as server:
+    with server_kind.server(tmp_path / "server") as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -50,6 +51,8 @@ def content(journals: Sequence[FakeJournal]) -> Content:
     result |= experiment_content(every)
     result |= run_content(every)
     result |= metric_content(every)
+    result |= linked_content(every)
+    result |= model_content(every)
     return {name: sorted(rows, key=repr) for name, rows in result.items()}
 
 
@@ -143,12 +146,15 @@ def run_writes(op_id: OpId, op: ops.Op) -> tuple[list[tuple[str, Write]], list[W
 
 def run_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
     """Runs, their tags and params."""
-    kinds = (ops.RunCreate, ops.RunUpdate, ops.RunLifecycle, ops.LogBatch)
+    linked = (ops.RunAttach, ops.RunInputs, ops.RunOutputs, ops.RunModelLogged)
+    kinds = (ops.RunCreate, ops.RunUpdate, ops.RunLifecycle, ops.LogBatch, *linked)
     result: Content = {name: [] for name in ("run", "run_tag", "run_tag_ever", "param", "param_claim", "run_journal")}
-    mine = [(op_id, op) for op_id, op in every if isinstance(op, kinds)]
-    for run_id in {op.run_id for _, op in mine}:
-        of = [(op_id, op) for op_id, op in mine if op.run_id == run_id]
-        creation = next(((op_id, op) for op_id, op in of if isinstance(op, ops.RunCreate)), None)
+    mine = [(op_id, op) for op_id, op in every if isinstance(op, kinds) or is_file_of_run(op)]
+    for run_id in {about(op) for _, op in mine}:
+        of = [(op_id, op) for op_id, op in mine if about(op) == run_id]
+        births: list[tuple[OpId, ops.Op]] = [(op_id, op) for op_id, op in of if isinstance(op, ops.RunCreate)]
+        births += [(op_id, op) for op_id, op in of if isinstance(op, ops.RunAttach)]
+        creation = births[0] if births else None
         result["run"].append(run_row(run_id, of, creation, every))
         tags = [write for op_id, op in of for write in run_writes(op_id, op)[0]]
         for key in {key for key, _ in tags}:
@@ -166,6 +172,16 @@ def run_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
     return result
 
 
+def is_file_of_run(op: ops.Op) -> bool:
+    """Whether an op stores a file of a run."""
+    return isinstance(op, ops.ArtifactStored) and not op.owner.startswith("m-")
+
+
+def about(op: Any) -> str:
+    """The run that an op is about."""
+    return str(op.owner if isinstance(op, ops.ArtifactStored) else op.run_id)
+
+
 def run_row(run_id: str, of: Any, creation: Any, every: Any) -> tuple[Any, ...]:
     """The row of `run`."""
     names = [write for op_id, op in of for write in run_writes(op_id, op)[1]]
@@ -176,19 +192,21 @@ def run_row(run_id: str, of: Any, creation: Any, every: Any) -> tuple[Any, ...]:
     if not own:
         own = [(creation[0] if creation else OpId(0, "", 0), 0, False)]
     covers = []
-    if creation:
+    if creation and isinstance(creation[1], ops.RunCreate):
         covers = [
             (op_id, 0, op.deleted)
             for op_id, op in every
             if isinstance(op, ops.ExperimentLifecycle) and op.experiment_id == creation[1].experiment_id
         ]
-    born = (None,) * 8
+    born: tuple[Any, ...] = (None, None, None, None, 0, None, None, None)
     if creation:
         op_id, op = creation
-        born = (op.experiment_id, op.user_id, op.start_time, op.remote, *op_id)
+        attached = isinstance(op, ops.RunAttach)
+        where = ("", "") if attached else (op.experiment_id, op.user_id)
+        born = (*where, op.start_time, op.remote, int(attached), *op_id)
     return (
         run_id,
-        *born[:7],
+        *born,
         last(names) if names else "",
         last(statuses) if statuses else "RUNNING",
         last(ends) if ends else None,
@@ -226,3 +244,83 @@ def metric_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
             latest[op.run_id, m.key] = max(latest.get((op.run_id, m.key), rank), rank)
     result["metric_latest"] = [(*where, *rank) for where, rank in latest.items()]
     return result
+
+
+def linked_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
+    """Datasets, models in and out, log_model entries: the first of each counts; files: the last of each path."""
+    datasets: dict[Any, tuple[Any, ...]] = {}
+    links: dict[Any, tuple[Any, ...]] = {}
+    files: dict[Any, tuple[Any, ...]] = {}
+    history = []
+    for op_id, op in every:
+        if isinstance(op, ops.RunInputs):
+            for row in op.datasets:
+                tags = json.dumps(row[6], separators=(",", ":"))
+                datasets.setdefault((op.run_id, row[0], row[1]), (op.run_id, *row[:6], tags, *op_id))
+            for model_id in op.models:
+                links.setdefault((op.run_id, "input", model_id), (op.run_id, "input", model_id, 0, *op_id))
+        elif isinstance(op, ops.RunOutputs):
+            for model_id, step in op.models:
+                links.setdefault((op.run_id, "output", model_id), (op.run_id, "output", model_id, step, *op_id))
+        elif isinstance(op, ops.RunModelLogged):
+            history.append((op.run_id, *op_id, op.model_json))
+        elif isinstance(op, ops.ArtifactStored):
+            files[op.owner, op.path] = (op.owner, op.path, op.size, op.sha256, *op_id)
+    return {
+        "dataset_input": list(datasets.values()),
+        "model_link": list(links.values()),
+        "model_history": list(history),
+        "artifact": list(files.values()),
+    }
+
+
+def model_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
+    """Logged models, their tags and params."""
+    kinds = (ops.ModelCreate, ops.ModelFinalize, ops.ModelTagsSet, ops.ModelParamsLogged, ops.ModelLifecycle)
+    result: Content = {name: [] for name in ("model", "model_tag", "model_tag_ever", "model_param")}
+    mine = [(op_id, op) for op_id, op in every if isinstance(op, kinds)]
+    for model_id in {op.model_id for _, op in mine}:
+        of = [(op_id, op) for op_id, op in mine if op.model_id == model_id]
+        creation = next(((op_id, op) for op_id, op in of if isinstance(op, ops.ModelCreate)), None)
+        tags = [
+            (key, (op_id, place, value))
+            for op_id, op in of
+            if isinstance(op, ops.ModelCreate | ops.ModelTagsSet)
+            for place, (key, value) in enumerate(op.tags)
+        ]
+        result["model"].append(model_row(model_id, of, creation, tags))
+        for key in {key for key, _ in tags}:
+            writes = [write for each, write in tags if each == key]
+            result["model_tag"].append((model_id, key, last(writes)))
+            values = {value for _, _, value in writes if value is not None}
+            result["model_tag_ever"] += [(model_id, key, value) for value in values]
+        claims = [
+            (op_id, key, value)
+            for op_id, op in of
+            if isinstance(op, ops.ModelCreate | ops.ModelParamsLogged)
+            for key, value in op.params
+        ]
+        owner = creation[0].incarnation if creation else None
+        for key in {key for _, key, _ in claims}:
+            best = min((op_id.incarnation != owner, op_id, value) for op_id, each, value in claims if each == key)
+            result["model_param"].append((model_id, key, best[2]))
+    return result
+
+
+def model_row(model_id: str, of: Any, creation: Any, tags: Any) -> tuple[Any, ...]:
+    """The row of `model`."""
+    statuses = [(op_id, 0, op.status) for op_id, op in of if isinstance(op, ops.ModelFinalize)]
+    lives = [(op_id, 0, int(op.deleted)) for op_id, op in of if isinstance(op, ops.ModelLifecycle)]
+    # A write that a later one of the same register replaced does not count for the time of the last update, but then
+    # the later one does.
+    times = [stamp_ms(write[0].stamp) for write in (*statuses, *lives, *(write for _, write in tags))]
+    born: tuple[Any, ...] = (None, "", None, None, None, None, None, None, None)
+    if creation:
+        op_id, op = creation
+        times.append(stamp_ms(op_id.stamp))
+        about_it = (op.experiment_id, op.name, op.model_type, op.source_run_id, op.remote)
+        born = (*about_it, *op_id, stamp_ms(op_id.stamp))
+    return (
+        *(model_id, *born, last(statuses) if statuses else "PENDING", last(lives) if lives else 0),
+        max(times, default=None),
+    )

@@ -29,6 +29,21 @@ metrics = st.builds(
     dataset_digest=st.none(),
     run_id=st.none(),
 )
+MODELS = ["m-1", "m-2"]
+models = st.sampled_from(MODELS)
+some_pairs = st.lists(st.tuples(keys, values), min_size=1, max_size=2).map(tuple)
+texts = st.none() | values
+datasets = st.tuples(
+    *(
+        st.sampled_from(["d", "e"]),
+        st.just("1"),
+        st.just("local"),
+        values,
+        st.none() | values,
+        st.none() | values,
+        pairs,
+    )
+)
 
 OPS: list[st.SearchStrategy[ops.Op]] = [
     st.builds(ops.ExperimentCreate, experiments, values, st.sampled_from([None, "s3://x"]), pairs),
@@ -55,6 +70,24 @@ OPS: list[st.SearchStrategy[ops.Op]] = [
         st.lists(st.builds(Param, keys, values), max_size=2).map(tuple),
         st.lists(st.builds(RunTag, keys, values), max_size=2).map(tuple),
         st.lists(keys, max_size=1).map(tuple),
+    ),
+    st.builds(ops.RunAttach, runs, st.integers(0, 3), st.sampled_from([None, "http://r"])),
+    st.builds(ops.RunInputs, runs, st.lists(datasets, max_size=2).map(tuple), st.lists(models, max_size=2).map(tuple)),
+    st.builds(ops.RunOutputs, runs, st.lists(st.tuples(models, st.integers(0, 1)), max_size=2).map(tuple)),
+    st.builds(ops.RunModelLogged, runs, st.sampled_from(['{"a":1}', '{"a":2}'])),
+    st.builds(
+        *(ops.ModelCreate, models, experiments, values, st.sampled_from([None, "t"]), st.sampled_from([None, *RUNS])),
+        *(pairs, pairs, st.sampled_from([None, "http://r"])),
+    ),
+    st.builds(ops.ModelFinalize, models, st.sampled_from(["PENDING", "READY", "FAILED"])),
+    st.builds(
+        ops.ModelTagsSet, models, st.lists(st.tuples(keys, st.none() | values), min_size=1, max_size=2).map(tuple)
+    ),
+    st.builds(ops.ModelParamsLogged, models, some_pairs),
+    st.builds(ops.ModelLifecycle, models, st.booleans()),
+    st.builds(
+        *(ops.ArtifactStored, st.sampled_from([*RUNS, *MODELS]), st.sampled_from(["a", "d/a"]), st.integers(0, 1)),
+        st.sampled_from(["0" * 64, "1" * 64]),
     ),
     st.builds(ops.Loss, st.just((("metric", 2), ("tag", 1))), st.just(1), st.just(2), st.just("disk full")),
     st.just(ops.Unknown(99, b"x")),

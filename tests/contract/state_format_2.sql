@@ -9,6 +9,7 @@ CREATE TABLE remote_facts (
   dedupes INTEGER NOT NULL,
   nan_safe INTEGER NOT NULL,
   born_wall_s REAL NOT NULL,
+  models INTEGER NOT NULL,
   PRIMARY KEY (scope, scope_id)
 ) WITHOUT ROWID;
 CREATE TABLE experiment_binding (
@@ -57,6 +58,13 @@ CREATE TABLE param_delivered (
   key TEXT NOT NULL,
   value TEXT NOT NULL,
   PRIMARY KEY (scope, scope_id, key)
+) WITHOUT ROWID;
+CREATE TABLE linked (
+  scope TEXT NOT NULL,
+  scope_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,
+  PRIMARY KEY (scope, scope_id, kind, key)
 ) WITHOUT ROWID;
 CREATE TABLE cell (
   scope TEXT NOT NULL,

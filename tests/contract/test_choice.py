@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,14 @@ def test_to_takes_all() -> None:
     assert going(choice) == {B: ["1", "2", "3"]}
     assert choice.errands[0].experiments == ("id-e", "empty")
     assert choice.left == ()
+
+
+def test_an_attached_run_names_no_experiment() -> None:
+    """A run that was created elsewhere goes where it was meant to, and brings no experiment along."""
+    elsewhere = replace(run("1", A), experiment_id="", attached=True)
+    choice = decided([elsewhere, run("2", A)], default=B)
+    assert going(choice) == {B: [], A: ["1", "2"]}
+    assert {errand.address.remote.url: errand.experiments for errand in choice.errands} == {B: ("empty",), A: ("id-e",)}
 
 
 def test_each_run_goes_where_it_was_meant_to() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from localtrack.errors import StoreError, TooNewError
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.memory_state import MemoryState
+from localtrack_sync.migrations import MIGRATIONS
 from localtrack_sync.records import (
     CLASSES,
     Cell,
@@ -32,10 +33,10 @@ from localtrack_sync.records import (
     row_of,
 )
 from localtrack_sync.remotes import Remote
-from localtrack_sync.state import APPLICATION_ID, FORMAT, MIGRATIONS, StateDb, StateReader, migrate, schema
+from localtrack_sync.state import APPLICATION_ID, FORMAT, StateDb, StateReader, migrate, schema
 
 REMOTE = Remote("http://127.0.0.1:5000")
-GOLDEN = Path(__file__).with_name("state_format_2.sql")
+GOLDEN = Path(__file__).with_name(f"state_format_{FORMAT}.sql")
 
 State = MemoryState | StateDb
 
@@ -296,11 +297,11 @@ def test_a_migration_runs_once_and_whole(tmp_path: Path) -> None:
         raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        migrate(db, 1, 3, {1: add_column, 2: fail})
+        migrate(db, FORMAT, FORMAT + 2, {FORMAT: add_column, FORMAT + 1: fail})
     db.close()
     assert "extra" in tables(path)["watermark"]
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert db.execute("PRAGMA user_version").fetchone()[0] == FORMAT + 1
     db.close()
     assert set(MIGRATIONS) == set(range(1, FORMAT))
 

@@ -6,15 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.kinds import Kind, wanted
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.proxy import FaultProxy
 from tests.servers.reader import MlflowReader
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def server_kind() -> Kind:
+    """Which kind of server the session uses: LOCALTRACK_TEST_SERVER, else the newest version with SQLite."""
+    kind = wanted()
+    if kind.why_not():
+        pytest.skip(kind.why_not())
+    return kind
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, server_kind: Kind) -> Iterator[MlflowServer]:
     """One real server for the whole session; tests use experiments of their own."""
-    with MlflowServer(tmp_path_factory.mktemp("mlflow-server")) as server:
+    with server_kind.server(tmp_path_factory.mktemp("mlflow-server")) as server:
         yield server
 
 

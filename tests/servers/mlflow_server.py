@@ -1,4 +1,4 @@
-"""A real `mlflow server` on 127.0.0.1 with a SQLite file, as a value that can be started, killed and started again."""
+"""A real `mlflow server` on 127.0.0.1, as a value that can be started, killed and started again."""
 
 from __future__ import annotations
 
@@ -50,11 +50,16 @@ class MlflowServer:
 
     Attributes:
         url: `http://127.0.0.1:PORT`, the same after every restart.
-        home: directory of the database (`mlflow.db`), the artifacts and the log (`server.log`).
+        home: directory of the database (`mlflow.db`) or the file store (`mlruns`), the artifacts and the log
+            (`server.log`).
+        backend: "sqlite", "file", or the URL of an empty database.
     """
 
-    def __init__(self, home: Path, *, version: str = MLFLOW_VERSION, port: int | None = None) -> None:
+    def __init__(
+        self, home: Path, *, version: str = MLFLOW_VERSION, backend: str = "sqlite", port: int | None = None
+    ) -> None:
         self.home = home
+        self.backend = backend
         self.version = version
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -64,6 +69,12 @@ class MlflowServer:
     def database(self) -> Path:
         """The SQLite file of the server."""
         return self.home / "mlflow.db"
+
+    @property
+    def store(self) -> str:
+        """The backend store, as MLflow's --backend-store-uri names it."""
+        own = {"sqlite": f"sqlite:///{self.database}", "file": str(self.home / "mlruns")}
+        return own.get(self.backend, self.backend)
 
     @property
     def log(self) -> Path:
@@ -78,15 +89,16 @@ class MlflowServer:
         """
         assert self._process is None, "already started"
         self.home.mkdir(parents=True, exist_ok=True)
-        python = mlflow_python(self.version)
+        extras = ("psycopg2-binary",) if self.backend.startswith("postgresql") else ()
+        python = mlflow_python(self.version, extras=extras)
         command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
+        command += ["--workers", "1", "--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.home / "artifacts")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.home,
-                env=server_environment(),
+                env={**server_environment(), "MLFLOW_ALLOW_FILE_STORE": "true"},  # 3.13 and newer refuse it otherwise
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 #: The version that the promises are tested against.
@@ -18,17 +19,23 @@ INSTALL_TIMEOUT = 1200
 EXTRA_PINS = {"2.22.0": ("sqlalchemy<2.1",)}
 
 
-def mlflow_python(version: str = MLFLOW_VERSION, cache: Path = CACHE) -> Path:
+def mlflow_python(version: str = MLFLOW_VERSION, cache: Path = CACHE, extras: Sequence[str] = ()) -> Path:
     """Path of the Python that has `mlflow==version`; makes the virtual environment when it is missing (about 70 s).
 
     Several processes may ask at once: one makes it, the others wait for it.
+
+    Args:
+        version: of MLflow.
+        cache: where the virtual environments are.
+        extras: further packages, installed when they are missing.
 
     Raises:
         RuntimeError: pip failed; its last lines are in the message.
     """
     home = cache / f"mlflow-{version}"
     python, ready = home / "bin" / "python", home / ".ready"
-    if ready.exists():
+    missing = [extra for extra in extras if not (home / f".ready-{extra}").exists()]
+    if ready.exists() and not missing:
         return python
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"mlflow-{version}.lock").open("w") as lock:
@@ -39,6 +46,9 @@ def mlflow_python(version: str = MLFLOW_VERSION, cache: Path = CACHE) -> Path:
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             _run([*pip, f"mlflow=={version}", *EXTRA_PINS.get(version, ())])
             ready.touch()
+        for extra in missing:
+            _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", extra])
+            (home / f".ready-{extra}").touch()
     return python
 
 

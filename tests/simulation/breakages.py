@@ -200,6 +200,17 @@ class TwinsSent(Shell):
         return super().perform(replace(effect, distinct=False) if isinstance(effect, ReadPoints) else effect)
 
 
+class OthersOverlooked(Shell):
+    """What others wrote to a run that they made is not seen."""
+
+    def outcome(self, request: Request, outcome: Outcome) -> Outcome:
+        launched = {one.run.run_id for one in self.simulation.launcher.launched.values()}
+        known = request.path.endswith("runs/get") and dict(request.query)["run_id"] in launched
+        if known and isinstance(outcome, Reply) and outcome.status == 200:
+            return Reply(200, {"run": {**outcome.body["run"], "data": {}}})
+        return outcome
+
+
 class SavesNotDurable(Shell):
     """A kill takes the last saves with it: a state that is not written through to the disk."""
 

@@ -75,7 +75,7 @@ class Network:
         """The server does it, now; `heard`: its reply will arrive."""
         remote, rng = self.remote, self.rng
         remote.now = self.now
-        writes = request.method in ("POST", "PUT") and not request.path.endswith("/search")
+        writes = request.method != "GET" and not request.path.endswith("/search")
         stale = not writes and rng.random() < self.stale
         # Late reads may show the old state until a settle time after whoever asked for the change stopped waiting.
         late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
@@ -88,7 +88,8 @@ class Network:
         return reply
 
     def _note(self, request: Request, reply: Reply, *, stale: bool) -> None:
-        what = f"{request.path.rpartition('mlflow/')[2]} {dict(request.query)} {(request.body or b'').decode()[:300]}"
+        sent = f"{dict(request.query)} {(request.body or b'').decode()[:300]}"
+        what = f"{request.method} {request.path.rpartition('mlflow/')[2]} {sent}"
         answer = f"{reply.status} {str(reply.body)[:300]}{' STALE' if stale else ''}"
         self.log.append(f"{self.now:9.2f} {what} -> {answer}")
 
@@ -123,7 +124,7 @@ class Network:
             self.at(end, lambda: answer(lost))
         elif kind == "twin":  # a uniqueness error of the database, although nothing was written
             unique = Reply(400, {"error_code": "BAD_REQUEST", "message": "UNIQUE constraint failed"}, "UNIQUE")
-            outcome: Outcome = unique if request.path.endswith("/log-batch") else lost
+            outcome: Outcome = unique if request.path.endswith(("/log-batch", "/params", "/outputs")) else lost
             self.at(end, lambda: answer(outcome))
         else:
             self.at(started + took / 2, lambda: self._half(request, started))

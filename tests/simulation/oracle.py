@@ -7,11 +7,13 @@ import json
 from typing import TypeVar
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack_sync.item_pass import CONFLICT_PREFIX
 from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
-from localtrack_sync.run_pass import CONFLICT_PREFIX, conflict_key
+from localtrack_sync.run_pass import conflict_key
 from localtrack_sync.values import identity
+from tests.simulation.launcher import Launcher
 from tests.simulation.people import People
 from tests.simulation.remote import Remote, RunState
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN, World
@@ -22,17 +24,21 @@ R = TypeVar("R", bound=Record)
 class Oracle:
     """Compares; `problems` is empty when all is as it must be."""
 
-    def __init__(self, world: World, remote: Remote, people: People, state: MemoryState) -> None:
+    def __init__(self, world: World, remote: Remote, people: People, state: MemoryState, launcher: Launcher) -> None:
         self.world = world
         self.remote = remote
         self.people = people
         self.state = state
+        self.launcher = launcher
         self.problems: list[str] = list(people.violations)
 
     def check(self) -> list[str]:
         """Everything that is wrong."""
         for run_id in self.world.known_runs():
-            self._run(run_id)
+            if not self._not_launched(run_id):
+                self._run(run_id)
+        for model_id in self.world.known_models():
+            self._model(model_id)
         for experiment in self.world.experiments:
             self._experiment(experiment)
         return self.problems
@@ -62,10 +68,58 @@ class Oracle:
             f"open in experiment {experiment_id}: {r}" for r in records if isinstance(r, Parked | Rejected)
         ]
 
+    def _model(self, model_id: str) -> None:
+        desired = self.world.desired_model(model_id)
+        assert desired is not None, "its creation is imported"
+        parked = self._records(model_id, Parked)
+        if self.remote.flavour == "old":
+            if not any("no logged models" in record.reason for record in parked):
+                self.problems.append(f"model {model_id}: nothing says that the server has no models")
+            return
+        carrying = [m for m in self.remote.logged.models.values() if m.tags.get("localtrack.uid") == model_id]
+        bindings = self._records(model_id, RunBinding)
+        live = [m.model_id for m in carrying if not m.deleted]
+        wanted = [] if desired.deleted else [bindings[0].remote_id] if bindings else ["one"]
+        if len(bindings) != 1 or bindings[0].state != "bound" or live != wanted:
+            self.problems.append(f"model {model_id}: live on the remote as {live}, bound {bindings}, {desired}")
+            return
+        model = self.remote.logged.models[bindings[0].remote_id]
+        self.problems += [f"model {model_id}: left open {record}" for record in parked]
+        self.problems += [f"model {model_id}: refused {record}" for record in self._records(model_id, Rejected)]
+        if desired.deleted:
+            return
+        if model.status != f"LOGGED_MODEL_{desired.status.replace('FAILED', 'UPLOAD_FAILED')}":
+            self.problems.append(f"model {model_id}: status {model.status}, not {desired.status}")
+        # (A run that was made twice and swept, because delivery states were lost, may be the one that it names.)
+        source = self.remote.runs.get(model.source_run_id)
+        if (
+            model.name != desired.name
+            or (source.tags.get("localtrack.uid") if source else None) != desired.source_run_id
+        ):
+            self.problems.append(f"model {model_id}: is {model}, not {desired}")
+        tags = {key: value for key, value in model.tags.items() if not key.startswith("localtrack.")}
+        if tags != desired.tags:
+            self.problems.append(f"model {model_id}: tags {tags}, not {desired.tags}")
+        conflicts = {r.key for r in self._records(model_id, Conflict) if r.kind == "param"}
+        differ = {k for k in {*model.params, *desired.params} if model.params.get(k) != desired.params.get(k)}
+        if differ - conflicts or set(model.params) - set(desired.params):
+            self.problems.append(f"model {model_id}: params {model.params}, not {desired.params}")
+
+    def _not_launched(self, run_id: str) -> bool:
+        """Whether nobody made a run that is attached to; then it waits, and is not made by us."""
+        if not self.world.plans[run_id].attached or run_id in self.launcher.launched:
+            return False
+        made = [r.run_id for r in self.remote.runs.values() if self.people.local(r) == run_id]
+        bound = self._records(run_id, RunBinding)
+        parked = [r.reason for r in self._records(run_id, Parked)]
+        if made or bound or [words[:7] for words in parked] != ["no run "]:
+            self._wrong(run_id, f"nobody made it, but it is {made}, bound as {bound}, parked as {parked}")
+        return True
+
     def _run(self, run_id: str) -> None:
         desired = self.world.desired_run(run_id)
         assert desired is not None, "its creation is imported"
-        carrying = [r for r in self.remote.runs.values() if r.tags.get("localtrack.uid") == run_id]
+        carrying = [r for r in self.remote.runs.values() if self.people.local(r) == run_id]
         bindings = [r for r in self.state.all() if isinstance(r, RunBinding) and r.scope_id == run_id]
         if len(bindings) != 1 or bindings[0].state != "bound":
             self._wrong(run_id, f"bound as {bindings}, on the remote {[r.run_id for r in carrying]}")
@@ -99,6 +153,8 @@ class Oracle:
         bad = {identity(p) for p in points if POISON_SIGN in p.key}
         cursed = {identity(p) for p in points if p.value == CURSED_VALUE}
         expected = {identity(p) for p in points} - bad - cursed
+        if desired.attached:
+            expected |= self.launcher.launched[desired.run_id].metrics
         if set(run.metrics) != expected:
             lost, extra = expected - set(run.metrics), set(run.metrics) - expected
             self._wrong(desired.run_id, f"missing points {sorted(map(str, lost))}, too many {sorted(map(str, extra))}")
@@ -115,21 +171,23 @@ class Oracle:
     def _params(self, desired: DesiredRun, run: RunState) -> None:
         conflicts = {(r.kind, r.key): r for r in self._records(desired.run_id, Conflict)}
         disagreed = {c.key: {c.winner, *(value for value, _ in c.others)} for c in desired.param_conflicts}
+        theirs = self.launcher.launched[desired.run_id].params if desired.attached else {}
         for key, value in desired.params.items():
             if POISON_SIGN in key:
                 if key in run.params or not self._rejected(desired.run_id, "param", key):
                     self._wrong(desired.run_id, f"param {key} should be rejected")
                 continue
             held = run.params.get(key)
-            if held != value and (("param", key) not in conflicts or held not in disagreed.get(key, set())):
+            possible = {theirs[key]} if key in theirs else disagreed.get(key, set())
+            if held != value and (("param", key) not in conflicts or held not in possible):
                 self._wrong(desired.run_id, f"param {key} is {held!r}, not {value!r}")
             if key in disagreed and ("journals", key) not in conflicts:
                 self._wrong(desired.run_id, f"nothing says that journals disagree about {key}")
             if key in disagreed and conflict_key("param", key) not in run.tags:
                 self._wrong(desired.run_id, f"no tag shows that journals disagree about {key}")
-            if key not in disagreed and ("param", key) in conflicts:
+            if key not in disagreed and ("param", key) in conflicts and theirs.get(key, value) == value:
                 self._wrong(desired.run_id, f"param {key} is in conflict with nobody")
-        if set(run.params) - set(desired.params):
+        if set(run.params) - set(desired.params) - set(theirs):
             self._wrong(desired.run_id, f"params from nowhere: {set(run.params) - set(desired.params)}")
 
     def _tags(self, desired: DesiredRun, run: RunState) -> None:
@@ -187,6 +245,9 @@ class Oracle:
             self._wrong(desired.run_id, f"files {sorted(there)}, manifest {manifest}")
 
     def _info(self, desired: DesiredRun, run: RunState) -> None:
+        if desired.attached:
+            self._attached_info(desired, run)
+            return
         if run.status != desired.status:
             self._wrong(desired.run_id, f"status {run.status}, not {desired.status}")
         if desired.end_time is not None and run.end_time != desired.end_time:
@@ -195,6 +256,18 @@ class Oracle:
             self._wrong(desired.run_id, f"start time {run.start_time}, not {desired.start_time}")
         if run.name != desired.name and (run.run_id, "mlflow.runName") not in self.people.excused:
             self._wrong(desired.run_id, f"name {run.name}, not {desired.name}")
+
+    def _attached_info(self, desired: DesiredRun, run: RunState) -> None:
+        """Of a run that others made: its status is ours when we set it, and nobody ended it later."""
+        one, ours = self.launcher.launched[desired.run_id], (desired.status, desired.end_time)
+        stands = self.launcher.stands(desired.run_id, desired.end_time or desired.start_time)
+        wanted = (one.status, one.end_time) if stands or not desired.status else ours
+        shown = (run.status, run.end_time if wanted[1] is not None else None)
+        if shown != wanted:
+            self._wrong(desired.run_id, f"status {shown}, not {wanted}; ours is {ours}")
+        collided = [r for r in self._records(desired.run_id, Conflict) if r.kind == "status"]
+        if bool(collided) != (stands and desired.status not in ("", "RUNNING", one.status)):
+            self._wrong(desired.run_id, f"status conflict {collided}: {ours}, theirs {one.status, one.end_time}")
 
     def _books(self, desired: DesiredRun) -> None:
         """Nothing is unaccounted for, and nothing that is fine stands in the wrong list."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from localtrack_sync.effects import Request
-from tests.simulation.remote import Remote
+from tests.simulation.remote import Remote, RunState
 
 
 @dataclass
@@ -33,6 +33,7 @@ class People:
         knows: whether the delivery state knows anything of a tag of a run.
         wanted_absent: whether localtrack, too, believes a tag to be absent.
         deleted_here: whether the run is deleted in the journals; a lost delivery state may then have deleted it there.
+        shared: whether a run was created elsewhere: its first look says nothing of who deleted it.
         edits: (remote run, key) -> the edit that stands there.
         deleted: remote runs that somebody deleted.
         perhaps: remote runs that somebody deleted while localtrack could not know whether it had done so itself.
@@ -47,6 +48,7 @@ class People:
         self.knows: Callable[[str, str], bool] = lambda _uid, _key: True
         self.wanted_absent: Callable[[str, str], bool] = lambda _uid, _key: False
         self.deleted_here: Callable[[str], bool] = lambda _uid: False
+        self.shared: Callable[[str], bool] = lambda _uid: False
         self.settle_s = settle_s
         self.edits: dict[tuple[str, str], Edit] = {}
         self.deleted: set[str] = set()
@@ -59,6 +61,11 @@ class People:
         self.count = 0
         self.violations: list[str] = []
 
+    @staticmethod
+    def local(run: RunState) -> str:
+        """Local id of a remote run."""
+        return run.tags.get("localtrack.uid", run.run_id)
+
     def act(self, now: float) -> str:
         """Somebody does something; what."""
         runs = [r for r in self.remote.runs.values() if not r.deleted]
@@ -67,9 +74,7 @@ class People:
         run = self.rng.choice(runs)
         if self.rng.random() < 0.07:
             run.deleted = True
-            known = run.experiment_id not in self.restored and self.knows(
-                run.tags.get("localtrack.uid", ""), "@deleted"
-            )
+            known = run.experiment_id not in self.restored and self.knows(self.local(run), "@deleted")
             (self.deleted if known else self.perhaps).add(run.run_id)
             return f"delete {run.run_id}"
         key = f"t{self.rng.randrange(4)}"
@@ -83,7 +88,7 @@ class People:
             run.tags[key] = value
         wrote = max(self.wrote.get((run.run_id, key), -1e9), run.born if key in run.born_with else -1e9)
         # What people wrote, people removed: as if nothing had been. Nor can localtrack miss what it never knew of.
-        unknown = wrote < 0.0 or not self.knows(run.tags.get("localtrack.uid", ""), key)
+        unknown = wrote < 0.0 or not self.knows(self.local(run), key)
         near = now - wrote < 2 * self.settle_s or unknown
         self.edits[run.run_id, key] = Edit(value, now, near)
         return f"make {key} of {run.run_id} {value}"
@@ -106,7 +111,8 @@ class People:
             self.restored.add(given["experiment_id"])
         if request.path.endswith("runs/delete"):
             self.deleted.discard(run_id)  # now it was localtrack as well
-        ours = self.lost_state_at >= 0.0 and run is not None and self.deleted_here(run.tags.get("localtrack.uid", ""))
+        unsure = self.lost_state_at >= 0.0 or (run is not None and self.shared(self.local(run)))
+        ours = unsure and run is not None and self.deleted_here(self.local(run))
         if request.path.endswith("runs/restore") and run_id in self.deleted and not ours:
             self.violations.append(f"revived run {run_id} that somebody else deleted")
         if run is None or run.deleted:
@@ -125,7 +131,7 @@ class People:
             self.excused.add((run_id, key))
             if self._shown(run_id, started) <= edit.at or started <= edit.at:
                 continue  # gap (a): edited between our look and our write, or while the write was under way
-            believed = self.wanted_absent(run.tags.get("localtrack.uid", ""), key)
+            believed = self.wanted_absent(self.local(run), key)
             if edit.value is None and (edit.near_write or self.lost_state_at >= 0.0 or believed):
                 continue  # gaps (b), (d): a removal that looks like a write that was never executed
             self.violations.append(f"overwrote the edit {edit} of tag {key} of run {run_id}: {given}")

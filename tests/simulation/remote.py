@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from localtrack_sync.effects import Reply, Request
 from localtrack_sync.values import Identity, canonical, remote_identity
+from tests.simulation.models import Models
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -67,6 +68,7 @@ class Remote:
         self.flavour = flavour
         self.experiments: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, RunState] = {}
+        self.logged = Models(rng, flavour)
         self.ids = 0
         self.now = 0.0
         self.stale_until: dict[str, list[tuple[float, RunState | None]]] = {}
@@ -93,7 +95,9 @@ class Remote:
 
     # --- requests ---
 
-    def handle(self, request: Request, *, stale: bool = False, late_until: float = 0.0) -> Reply:  # noqa: PLR0911
+    def handle(  # noqa: PLR0911 - what the server says of itself, then runs, then models
+        self, request: Request, *, stale: bool = False, late_until: float = 0.0
+    ) -> Reply:
         """Execute a request."""
         self.late_until = late_until
         path = request.path
@@ -111,6 +115,8 @@ class Remote:
             dict(request.query) if request.method == "GET" else json.loads(request.body or b"{}", parse_constant=_bad)
         )
         try:
+            if path.startswith("/api/2.0/mlflow/logged-models"):
+                return self._logged_models(request, given, late_until, stale=stale)
             if verb in ("runs_get", "runs_search", "metrics_get_history"):
                 return Reply(200, getattr(self, verb)(given, stale))
             return Reply(
@@ -141,6 +147,16 @@ class Remote:
         found = [{"path": n, "is_dir": False, "file_size": str(len(d))} for n, d in inside.items() if "/" not in n]
         found += [{"path": n, "is_dir": True} for n in {name.split("/")[0] for name in inside if "/" in name}]
         return {"files": found}
+
+    def _logged_models(self, request: Request, given: dict[str, Any], late_until: float, *, stale: bool) -> Reply:
+        if self.flavour == "old":
+            return Reply(404, None, "<html>not found")
+        self.logged.now = self.now
+        reply = self.logged.answer(request, given, late_until, stale=stale)
+        if reply is not None:
+            return reply
+        self._active_experiment(given["experiment_id"])
+        return self.logged.create(given, late_until)
 
     # experiments
 
@@ -178,6 +194,12 @@ class Remote:
             if found["name"] == given["experiment_name"]:
                 return self._shown(experiment_id)
         raise missing("experiment of that name")
+
+    def experiments_search(self, given: dict[str, Any]) -> dict[str, Any]:
+        start, most = int(given.get("page_token", 0)), min(given["max_results"], 2)
+        ids = list(self.experiments)
+        page = {"experiments": [self._shown(one)["experiment"] for one in ids[start : start + most]]}
+        return {**page, "next_page_token": str(start + most)} if start + most < len(ids) else page
 
     def experiments_update(self, given: dict[str, Any]) -> dict[str, Any]:
         found = self._experiment(given["experiment_id"])

@@ -18,6 +18,7 @@ from localtrack_sync.effects import (
     ReadContent,
     ReadExperiment,
     ReadFiles,
+    ReadModel,
     ReadPoints,
     ReadRun,
     Request,
@@ -27,7 +28,8 @@ from localtrack_sync.effects import (
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Cell
+from localtrack_sync.records import Cell, Parked
+from tests.simulation.launcher import Launcher
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
@@ -39,6 +41,8 @@ SETTLE_S = 120.0
 WALL_S = 1e9
 #: Steps of one pass after which it counts as endless.
 STEPS = 20_000
+#: Requests of a pass in which only an upgrade of the server is waited for: what it is, and each experiment.
+RESTING = 4
 #: Passes in peace after which everything must have been delivered.
 PEACE = 8
 
@@ -80,6 +84,8 @@ class Shell:
                 return simulation.state.load(effect)
             case ReadRun(run_id):
                 return simulation.world.desired_run(run_id)
+            case ReadModel(model_id):
+                return simulation.world.desired_model(model_id)
             case ReadExperiment(experiment_id):
                 return simulation.world.desired_experiment(experiment_id)
             case ReadPoints():
@@ -116,6 +122,8 @@ class Simulation:
         self.people.wanted_absent = self._wanted_absent
         self.people.deleted_here = self._deleted_here
         self.network.after_look = self.people.on_look
+        self.launcher = Launcher(random.Random(seed * 7 + 1), self.world, self.remote, self.people, SETTLE_S)
+        self.people.shared = lambda run_id: run_id in self.world.plans and self.world.plans[run_id].attached
         self.state = MemoryState()
         self.kill_share = rng.choice([0.0, 0.0, 0.003, 0.01, 0.03])
         self.edit_share = rng.choice([0.0, 0.0, 0.002, 0.01])
@@ -134,6 +142,7 @@ class Simulation:
         """Passes with faults, then passes in peace, then the oracle."""
         for _ in range(self.rng.randrange(1, 6)):
             self.world.import_more()
+            self._launch(0.4)
             self._pass_with_kills()
             self.network.run_until(self.network.now + self.rng.choice([0.0, 1.0, 30.0, 200.0]))
             if self.rng.random() < self.edit_share * 30:
@@ -141,24 +150,35 @@ class Simulation:
         self.peace = True
         self.network.faults = self.network.stale = 0.0
         self.world.import_all()
+        self.launcher.finish(self.network.now)
         self.network.run_until(self.network.now + 2 * SETTLE_S)
         for _ in range(PEACE):
             results = self._pass()
             self.network.run_until(self.network.now + 2 * SETTLE_S)
-            if all(r.ending is Ending.DELIVERED for r in results):
+            if all(r.ending is Ending.DELIVERED or self._waits_for_upgrade(r) for r in results):
                 break
         self._pass()  # searches for second runs whose time has come
         self.network.run_until(self.network.now + 2 * SETTLE_S)
         requests = self.network.requests
-        stuck = [r for r in self._pass() if r.ending is not Ending.DELIVERED]
+        results = self._pass()
+        stuck = [r for r in results if r.ending is not Ending.DELIVERED and not self._waits_for_upgrade(r)]
         resting = self.network.requests - requests
         outline = self.outline
-        outline.problems += Oracle(self.world, self.remote, self.people, self.state).check()
-        if resting and not stuck:
+        outline.problems += Oracle(self.world, self.remote, self.people, self.state, self.launcher).check()
+        # A record that is parked is tried again in every pass, and that begins with asking what the server is.
+        waits = any(r.ending is Ending.PARKED for r in results)
+        if resting > (RESTING if waits else 0) and not stuck:
             outline.problems.append(f"{resting} requests although everything is delivered")
         outline.requests = self.network.requests
         outline.log = self.network.log
         return outline
+
+    def _waits_for_upgrade(self, result: JobResult) -> bool:
+        """Whether what is left of a job waits for a server with logged models."""
+        if self.remote.flavour != "old" or result.ending is not Ending.PARKED:
+            return False
+        parked = [r for r in self.state.all() if isinstance(r, Parked) and r.scope_id == result.id]
+        return all("has no logged models" in record.reason for record in parked)
 
     def _pass_with_kills(self) -> None:
         for _ in range(6):
@@ -190,6 +210,7 @@ class Simulation:
             wall_offset_s=WALL_S,
         )
         jobs = [Job("run", run_id) for run_id in self.world.known_runs()]
+        jobs += [Job("model", model_id) for model_id in self.world.known_models()]
         jobs += [Job("experiment", e) for e in self.world.experiments if self.peace or rng.random() < 0.3]
         rng.shuffle(jobs)
         network.log.append(f"{network.now:9.2f} --- pass {self.outline.passes}, {self.remote.flavour}")
@@ -247,6 +268,12 @@ class Simulation:
         done = self.people.act(self.network.now)
         self.network.log.append(f"{self.network.now:9.2f} PEOPLE {done}")
 
+    def _launch(self, share: float) -> None:
+        """Others make runs that we are attached to, and log to them."""
+        if self.launcher.rng.random() < share:
+            done = self.launcher.act(self.network.now)
+            self.network.log.append(f"{self.network.now:9.2f} LAUNCHER {done}")
+
     def _meanwhile(self, engine: Engine) -> None:
         """A kill, an edit, a journal that grows: between any two steps."""
         rng = self.rng
@@ -259,6 +286,7 @@ class Simulation:
             engine.stop("somebody pressed Ctrl-C")
         if rng.random() < 0.02:
             self.world.import_more()
+        self._launch(0.005)
 
 
 def simulate(seed: int, shell: Callable[[Simulation], Shell] = Shell) -> Outline:

@@ -29,6 +29,7 @@ BREAKAGES = [
     Breakage(breakages.OutsideEditsOverwritten, 100),
     Breakage(breakages.PinsForgotten, 200),
     Breakage(breakages.ParamsTaken, 200),
+    Breakage(breakages.OthersOverlooked, 100),
     Breakage(breakages.SavesNotDurable, 100),
     Breakage(breakages.UploadsNotRemembered, 1500),
     Breakage(breakages.ChangedFilesKept, 100),

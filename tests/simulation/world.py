@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point, StoredFile
+from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point, StoredFile
 from localtrack_sync.effects import ReadPoints, Upload
 from localtrack_sync.values import identity
 
@@ -38,6 +38,18 @@ class RunPlan:
     owner: str
     name: str
     start_time: int
+    attached: bool = False
+
+
+@dataclass
+class ModelPlan:
+    """A logged model as it was created."""
+
+    model_id: str
+    experiment_id: str
+    owner: str
+    name: str
+    source_run_id: str | None
 
 
 class World:
@@ -50,10 +62,12 @@ class World:
         self.experiment_ops: dict[str, list[tuple[int, str, Any]]] = {e: [] for e in self.experiments}
         self.experiment_imported = dict.fromkeys(self.experiments, 0)
         self.plans: dict[str, RunPlan] = {}
+        self.models: dict[str, ModelPlan] = {}
         self.clock = 1000
         self.times = 0
         self._cache: dict[str, tuple[tuple[int, ...], DesiredRun | None]] = {}
         self._write()
+        self._attach(random.Random(self.clock * 1000 + self.times))
 
     # --- making it up ---
 
@@ -67,16 +81,37 @@ class World:
     def _write(self) -> None:
         for _ in range(self.rng.choice([1, 1, 2, 3])):
             self._begin_run()
+        if self.rng.random() < 0.5:
+            self._begin_models()
         for _ in range(self.rng.randrange(0, 26)):
             run_id = self.rng.choice(list(self.plans))
             journal = self._owner(run_id) if self.rng.random() < 0.6 else self.rng.choice(self.journals)
             self._log(journal, run_id)
         for run_id in self.plans:
             self._end_run(run_id)
+        for model_id in self.models:
+            self._log_to_model(model_id)
         for experiment in self.experiments:
             self._change(experiment)
         for run_id in self.plans:
             self._store_files(run_id)
+
+    def _attach(self, rng: random.Random) -> None:
+        """Some worlds have runs that somebody else creates (random numbers of their own: the other worlds stay)."""
+        if rng.random() < 0.7:
+            return
+        mine, self.rng = self.rng, rng
+        for _ in range(rng.choice([1, 1, 2])):
+            run_id = f"a{rng.randrange(16**8):08x}"
+            journals = rng.sample(self.journals, min(len(self.journals), rng.choice([1, 2])))
+            self.plans[run_id] = RunPlan(run_id, "", journals[0].incarnation, "", self._ms(), attached=True)
+            for journal in journals:
+                self._add(journal, "attach", run_id, None)
+            for _ in range(rng.randrange(1, 12)):
+                self._log(rng.choice(self.journals), run_id)
+            if rng.random() < 0.7:
+                self._end_run(run_id)
+        self.rng = mine
 
     def _owner(self, run_id: str) -> Journal:
         return next(j for j in self.journals if j.incarnation == self.plans[run_id].owner)
@@ -91,6 +126,35 @@ class World:
             tags["mlflow.parentRunId"] = rng.choice(list(self.plans))
         self.plans[run_id] = plan
         self._add(journal, "create", run_id, tags)
+
+    def _begin_models(self) -> None:
+        rng = self.rng
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            model_id = f"m-{rng.randrange(16**8):08x}"
+            source = rng.choice(list(self.plans)) if rng.random() < 0.8 else None
+            # (In the journal of its run: a model that is known before its source run is, names it by its local id.
+            # docs/replay.md names the limit.)
+            journal = self._owner(source) if source is not None else rng.choice(self.journals)
+            experiment = self.plans[source].experiment_id if source is not None else rng.choice(self.experiments)
+            plan = ModelPlan(model_id, experiment, journal.incarnation, f"model-{model_id[2:6]}", source)
+            self.models[model_id] = plan
+            tags = {f"t{i}": self._value("v") for i in range(rng.randrange(3))}
+            params = {f"p{i}": self._value("x") for i in range(rng.randrange(3))}
+            self._add(journal, "model", model_id, (tags, params))
+
+    def _log_to_model(self, model_id: str) -> None:
+        rng = self.rng
+        for _ in range(rng.randrange(0, 5)):
+            journal = rng.choice(self.journals)
+            if rng.random() < 0.4:
+                self._add(journal, "model param", model_id, (f"p{rng.randrange(4)}", self._value("x")))
+            else:
+                value = None if rng.random() < 0.2 else self._value("v")
+                self._add(journal, "model tag", model_id, (f"t{rng.randrange(4)}", value))
+        for _ in range(rng.choice([0, 1, 1, 1, 2])):
+            self._add(rng.choice(self.journals), "model status", model_id, rng.choice(["READY", "READY", "FAILED"]))
+        if rng.random() < 0.15:
+            self._add(rng.choice(self.journals), "model deleted", model_id, payload=True)
 
     def _end_run(self, run_id: str) -> None:
         rng, owner = self.rng, self._owner(run_id)
@@ -190,7 +254,49 @@ class World:
 
     def known_runs(self) -> list[str]:
         """Runs whose creation is imported."""
-        return [op[2] for j in self.journals for op in j.ops[: j.imported] if op[1] == "create"]
+        ops = (op for j in self.journals for op in j.ops[: j.imported])
+        return list(dict.fromkeys(op[2] for op in ops if op[1] in ("create", "attach")))
+
+    def known_models(self) -> list[str]:
+        """Models whose creation is imported."""
+        return [op[2] for j in self.journals for op in j.ops[: j.imported] if op[1] == "model"]
+
+    def desired_model(self, model_id: str) -> DesiredModel | None:
+        """What the catalog says of a logged model."""
+        ops = self._ops(model_id)
+        if not any(op[3] == "model" for op in ops):
+            return None
+        plan, status, deleted = self.models[model_id], "PENDING", False
+        tags: dict[str, str | None] = {}
+        ever: dict[str, set[str]] = {}
+        params: dict[str, str] = {}
+        for _, _, _, kind, payload in ops:
+            if kind == "model":
+                changed, claimed = payload
+            elif kind == "model tag":
+                changed, claimed = dict([payload]), {}
+            elif kind == "model param":
+                changed, claimed = {}, dict([payload])
+            else:
+                changed, claimed = {}, {}
+                status, deleted = (payload, deleted) if kind == "model status" else (status, payload)
+            tags.update(changed)
+            for key, value in changed.items():
+                ever.setdefault(key, set()).update({value} - {None})
+            params = {**claimed, **params}
+        return DesiredModel(
+            model_id,
+            plan.experiment_id,
+            plan.name,
+            None,
+            plan.source_run_id,
+            status,
+            deleted,
+            params=params,
+            tags={k: v for k, v in tags.items() if v is not None},
+            dropped_tags=tuple(sorted(k for k, v in tags.items() if v is None)),
+            ever={k: tuple(sorted(v)) for k, v in ever.items()},
+        )
 
     def _ops(self, run_id: str) -> list[tuple[int, str, int, str, Any]]:
         """Imported ops of a run in order of their stamps: (stamp, incarnation, n, kind, payload)."""
@@ -216,15 +322,17 @@ class World:
 
     def _merge(self, run_id: str) -> DesiredRun | None:  # noqa: C901, PLR0912 - one branch for each kind of op
         plan, ops = self.plans.get(run_id), self._ops(run_id)
-        if plan is None or not any(op[3] == "create" for op in ops):
+        born = [op for op in ops if op[3] in ("create", "attach")]
+        if plan is None or not born:
             return None
-        run = DesiredRun(run_id, plan.experiment_id, plan.name, "me", "RUNNING", plan.start_time, None, deleted=False)
-        fields: dict[str, Any] = {"name": plan.name, "status": "RUNNING", "end_time": None, "deleted": False}
+        status = "" if plan.attached else "RUNNING"
+        run = DesiredRun(run_id, plan.experiment_id, plan.name, "me", status, plan.start_time, None, deleted=False)
+        fields: dict[str, Any] = {"name": plan.name, "status": status, "end_time": None, "deleted": False}
         tags: dict[str, str | None] = {}
-        ever: dict[str, set[str]] = {"mlflow.runName": {plan.name}}
+        ever: dict[str, set[str]] = {"mlflow.runName": {plan.name} - {""}}
         claims: dict[str, list[tuple[bool, int, str, int, str]]] = {}
         head: dict[str, int] = {}
-        decided = min(op[0] for op in ops if op[3] == "create")
+        decided, owner, *_ = min(born)
         for stamp, inc, n, kind, payload in ops:
             if kind == "create":
                 for key, value in payload.items():
@@ -236,7 +344,7 @@ class World:
                 if value is not None:
                     ever.setdefault(key, set()).add(value)
             elif kind == "param":
-                claims.setdefault(payload[0], []).append((inc != plan.owner, stamp, inc, n, payload[1]))
+                claims.setdefault(payload[0], []).append((inc != owner, stamp, inc, n, payload[1]))
             elif kind == "status":
                 fields["status"] = payload[0]
                 fields["end_time"] = payload[1] if payload[1] is not None else fields["end_time"]
@@ -272,10 +380,11 @@ class World:
             dropped_tags=tuple(sorted(k for k, v in tags.items() if v is None)),
             ever={k: tuple(sorted(v)) for k, v in ever.items()},
             head=head,
+            attached=plan.attached,
         )
 
     def _experiment_ops(self, experiment_id: str) -> list[tuple[int, str, Any]]:
-        return self.experiment_ops[experiment_id][: self.experiment_imported[experiment_id]]
+        return self.experiment_ops.get(experiment_id, [])[: self.experiment_imported.get(experiment_id, 0)]
 
     def desired_experiment(self, experiment_id: str) -> DesiredExperiment | None:
         """What the catalog says of an experiment."""
@@ -326,9 +435,16 @@ class World:
 
     def all_points(self, run_id: str) -> list[Point]:
         """Imported points of a run in (incarnation, position) order."""
+        return self._points_of(run_id, {j.incarnation: j.imported for j in self.journals})
+
+    def every_point(self, run_id: str) -> list[Point]:
+        """All points of a run, also those that are not imported yet."""
+        return self._points_of(run_id, {})
+
+    def _points_of(self, run_id: str, imported: dict[str, int]) -> list[Point]:
         points = []
         for journal in sorted(self.journals, key=lambda j: j.incarnation):
-            for n, op in enumerate(journal.ops[: journal.imported], start=1):
+            for n, op in enumerate(journal.ops[: imported.get(journal.incarnation)], start=1):
                 if op[1] == "metrics" and op[2] == run_id:
                     for i, (key, value, ts, step) in enumerate(op[3]):
                         points.append(Point(journal.incarnation, n * 4096 + i, key, value, ts, step))

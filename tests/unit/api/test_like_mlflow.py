@@ -17,6 +17,7 @@ DIFFERENT = {
     # MLflow's client raises these two without a code, so its default INTERNAL_ERROR stands; the input is at fault.
     "start deleted run": ("INTERNAL_ERROR", "INVALID_PARAMETER_VALUE"),
     "start under deleted run": ("INTERNAL_ERROR", "INVALID_PARAMETER_VALUE"),
+    "lists of unequal length": ("INTERNAL_ERROR", "INVALID_PARAMETER_VALUE"),
 }
 
 

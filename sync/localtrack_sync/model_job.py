@@ -1,0 +1,161 @@
+"""The job of one logged model: bind it, bring its params, tags and files, then its status, then its end. Pure.
+
+It needs its source run bound, never delivered; a run needs it bound for what names it. So nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+from localtrack.catalog.desired import DesiredModel
+from localtrack_sync.bind import bind, sweep
+from localtrack_sync.cells import after_write, before_write
+from localtrack_sync.effects import ReadFiles, ReadModel
+from localtrack_sync.item_pass import DELETED, STATUS
+from localtrack_sync.jobs import Ending, JobResult
+from localtrack_sync.ledger import Ledger
+from localtrack_sync.lifecycle import register
+from localtrack_sync.model_pass import ModelPass
+from localtrack_sync.params import deliver_params
+from localtrack_sync.request import delete_model, finalize_model
+from localtrack_sync.run_job import deliver_all_files, refuse_reserved, remote_run, result_of
+from localtrack_sync.snapshot import STATUSES, RemoteModel
+from localtrack_sync.steps import Ask, Bound, Desk, Ended, Gone, Inactive, Need, Part
+from localtrack_sync.tags import Tagger
+from localtrack_sync.verdict import Judged, Verdict
+
+#: Rounds in one pass: each ends with a new look at the catalog.
+ROUNDS = 50
+#: Tries at the deletion in one pass.
+TRIES = 8
+#: Statuses of the journals -> on the wire.
+ON_THE_WIRE = {status: wire for wire, status in STATUSES.items()}
+
+
+def no_models(desk: Desk) -> str:
+    """Why nothing that needs logged models can be delivered to this remote."""
+    server = f"MLflow {desk.version}" if desk.version else "its version is not known"
+    return f"this server has no logged models ({server}); they flow when it is upgraded"
+
+
+def model_job(desk: Desk, model_id: str) -> Part[JobResult]:
+    """Bring one logged model to the remote."""
+    ledger = Ledger("model", model_id)
+    yield from ledger.load()
+    try:
+        yield from _deliver(desk, ledger, model_id)
+    except Ended as end:
+        if ledger.run is None or ledger.run.state != "bound":
+            yield Bound("", reason=end.reason, ending=end.ending)
+        return result_of(ledger, end.ending, end.reason)
+    stuck = sorted({kind for kind, _ in ledger.parked})
+    if stuck:
+        return result_of(ledger, Ending.PARKED, f"{len(ledger.parked)} records are parked ({', '.join(stuck)})")
+    return result_of(ledger, Ending.DELIVERED, "")
+
+
+def _deliver(desk: Desk, ledger: Ledger, model_id: str) -> Part[None]:
+    desired: DesiredModel | None = yield ReadModel(model_id)
+    if desired is None:
+        raise Ended(Ending.OWED, "this store has no such logged model")
+    p = ModelPass(desk, ledger, desired)
+    p.files = yield ReadFiles(model_id)
+    if p.nothing_owed():
+        yield Bound(p.remote_id)
+        return
+    yield from _bind(p)
+    yield Bound(p.remote_id)
+    try:
+        yield from _rounds(p)
+        yield from sweep(p)
+    except Gone as gone:
+        if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
+            raise Ended(Ending.OWED, f"the remote does not show the new model yet: {gone}") from None
+        yield from p.park_whole(f"not on the remote any more: {gone}")
+    except Inactive as inactive:
+        raise Ended(Ending.OWED, str(inactive)) from None
+
+
+def _bind(p: ModelPass) -> Part[None]:
+    desk, desired = p.desk, p.desired
+    yield Need("remote", "")
+    if not desk.models:
+        yield from p.park_whole(no_models(desk))
+    experiment: Bound | None = yield Need("experiment", desired.experiment_id)
+    if experiment is None:
+        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
+    if not experiment.remote_id:
+        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    if not p.is_bound and desired.source_run_id:
+        p.source = yield from remote_run(desired.source_run_id)
+        if p.source is None:
+            raise Ended(Ending.OWED, "waits for its source run")
+    yield from bind(p, experiment)
+
+
+def _rounds(p: ModelPass) -> Part[None]:
+    for _ in range(ROUNDS):
+        yield from _open(p)
+        if p.gone_with_us():
+            return
+        yield from refuse_reserved(p, p.desired.tags)
+        yield from deliver_params(p)
+        yield from Tagger(p).run()
+        yield from p.unpark_done()
+        if p.files:  # before its status: a model that is READY is whole
+            if p.source is None and p.desired.source_run_id:
+                p.source = yield from remote_run(p.desired.source_run_id)
+            yield from deliver_all_files(p)
+        latest: DesiredModel = yield ReadModel(p.uid)
+        p.desired = latest
+        p.files = yield ReadFiles(p.uid)
+        if p.data_owed():
+            continue
+        yield from _finalize(p)
+        if p.desired.deleted:
+            yield from _delete(p)
+        return
+    raise Ended(Ending.OWED, "new records came faster than they could be delivered")
+
+
+def _open(p: ModelPass) -> Part[None]:
+    """Make sure that it is there and live, unless we deleted it ourselves."""
+    cell = p.ledger.cells.get(DELETED)
+    if p.new or p.gone_with_us():
+        return
+    if cell is not None and cell.base == "0" and not cell.unsettled and p.ledger.whole_parked() is None:
+        return
+    remote: RemoteModel = yield from p.look()
+    if remote.deleted and not p.desired.deleted:
+        yield from p.park_whole("deleted on the remote by somebody else; nothing restores a logged model")
+    known = p.blank(DELETED) if cell is None else cell
+    if remote.deleted:
+        yield from p.ledger.save(after_write(known, "1", still_unsettled=False))
+    elif cell is None:
+        yield from p.ledger.save(after_write(known, "0", still_unsettled=False))
+    yield from p.unpark_whole()
+
+
+def _finalize(p: ModelPass) -> Part[None]:
+    """The status, when everything else that is known is there."""
+    if p.status_owed():
+        status = p.desired.status
+        request = finalize_model(p.remote_id, ON_THE_WIRE.get(status, status))
+        yield from register(p, STATUS, status, request, lambda model: str(model.status))
+
+
+def _delete(p: ModelPass) -> Part[None]:
+    """Delete it, last. Nothing restores it, so the same request again is harmless however late an earlier one comes."""
+    cell = p.ledger.cells.get(DELETED) or p.blank(DELETED)
+    pending = before_write(p.blank(DELETED), cell, cell.base, "1", quiet=False)
+    yield from p.ledger.save(pending)
+    for _ in range(TRIES):
+        try:
+            judged: Judged = yield Ask(delete_model(p.remote_id), repeat=True, optional=True)
+        except Ended:
+            yield from p.ledger.save(pending)
+            raise
+        if judged.verdict in (Verdict.OK, Verdict.GONE):
+            yield from p.ledger.save(after_write(pending, "1", still_unsettled=False))
+            return
+        if judged.verdict not in (Verdict.UNKNOWN, Verdict.MAYBE):
+            raise Ended(Ending.PARKED, judged.words)
+    raise Ended(Ending.OWED, "no answer to the deletion of the model")
