@@ -5,10 +5,11 @@ The root is what the remote says (`artifact_uri` of the run there), never what w
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import quote, unquote, urlsplit
+
+from localtrack.artifacts.paths import reason_against
 
 #: Scheme of a storage -> what to install to write to it from here.
 LIBRARIES = {
@@ -23,10 +24,6 @@ LIBRARIES = {
     "sftp": "fsspec paramiko",
     "ftp": "fsspec",
 }
-#: Bytes of a path below the root, and of one of its parts: what object stores and file systems take.
-PATH_BYTES, PART_BYTES = 900, 255
-#: Names that MLflow's server keeps for itself while a file arrives.
-TEMPORARY = ".artifact.uploading."
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -83,25 +80,10 @@ def _nowhere(uri: str) -> Root:
     return Root(Way.NONE, reason=f"the remote names {named} as its artifact root, which this version cannot write to")
 
 
-def refused(path: str) -> str:  # noqa: PLR0911 - one for each rule
-    """Why a path may not be used below an artifact root, "" when it may: it must not lead out of it anywhere."""
-    if not path:
-        return "an artifact needs a name"
-    if "\\" in path or re.match(r"[A-Za-z]:", path):
-        return f"artifact path {path!r}: Windows forms (a drive, a backslash) are not allowed"
-    if path.startswith("/") or any(part in ("", ".", "..") for part in path.split("/")):
-        return f"artifact path {path!r}: it has to be relative, without empty parts, '.' and '..'"
-    if any(ord(char) < 32 or ord(char) == 127 for char in path):  # noqa: PLR2004 - ASCII's control characters
-        return f"artifact path {path!r}: control characters are not allowed"
-    try:
-        sizes = [len(part.encode()) for part in path.split("/")]
-    except UnicodeEncodeError:
-        return f"artifact path {path!r}: it is no valid Unicode"
-    if max(sizes) > PART_BYTES or sum(sizes) + len(sizes) > PATH_BYTES:
-        return f"artifact path {path!r}: longer than {PATH_BYTES} bytes, or {PART_BYTES} in one part"
-    if any(part.startswith(TEMPORARY) for part in path.split("/")):
-        return f"artifact path {path!r}: names that begin with {TEMPORARY} are MLflow's own"
-    return ""
+def refused(path: str) -> str:
+    """Why a path may not be used below an artifact root, "" when it may: it must not lead out of it, here or there."""
+    reason = reason_against(path)
+    return f"artifact path {path!r}: {reason}" if reason else ""
 
 
 def quoted(*parts: str) -> str:

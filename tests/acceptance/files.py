@@ -6,8 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from localtrack.artifacts.paths import TEMPORARY
 from localtrack.journal import ops
-from localtrack_sync.artifact_root import TEMPORARY
 from localtrack_sync.manifest import MANIFEST
 from tests.acceptance.worlds import World
 from tests.servers.mlflow_server import MlflowServer

@@ -84,7 +84,7 @@ class Oracle:
             self.problems.append(f"model {model_id}: live on the remote as {live}, bound {bindings}, {desired}")
             return
         model = self.remote.logged.models[bindings[0].remote_id]
-        self.problems += [f"model {model_id}: left open {record}" for record in parked]
+        self.problems += [f"model {model_id}: left open {record}" for record in parked if record.kind != "file"]
         self.problems += [f"model {model_id}: refused {record}" for record in self._records(model_id, Rejected)]
         if desired.deleted:
             return
@@ -104,6 +104,7 @@ class Oracle:
         differ = {k for k in {*model.params, *desired.params} if model.params.get(k) != desired.params.get(k)}
         if differ - conflicts or set(model.params) - set(desired.params):
             self.problems.append(f"model {model_id}: params {model.params}, not {desired.params}")
+        self._files(model_id, model.model_id, f"models/{model.model_id}")
 
     def _not_launched(self, run_id: str) -> bool:
         """Whether nobody made a run that is attached to; then it waits, and is not made by us."""
@@ -145,7 +146,7 @@ class Oracle:
         self._params(desired, run)
         self._tags(desired, run)
         self._info(desired, run)
-        self._files(desired, run)
+        self._files(run_id, run.run_id, run.run_id)
         self._books(desired)
 
     def _metrics(self, desired: DesiredRun, run: RunState) -> None:
@@ -224,25 +225,25 @@ class Oracle:
                 return record.remote_id
         return None
 
-    def _files(self, desired: DesiredRun, run: RunState) -> None:
-        local = self.world.contents(desired.run_id)
-        wanted = {p: d.replace(desired.run_id.encode(), run.run_id.encode()) for p, d in local.items()}
+    def _files(self, owner: str, remote_id: str, root: str) -> None:
+        local = self.world.contents(owner)
+        wanted = {path: data.replace(owner.encode(), remote_id.encode()) for path, data in local.items()}
         there = {
-            path.removeprefix(f"{run.run_id}/"): data
+            path.removeprefix(f"{root}/"): data
             for path, data in self.remote.files.items()
-            if path.startswith(f"{run.run_id}/")
+            if path.startswith(f"{root}/")
         }
         manifest = json.loads(there.pop(MANIFEST, b'{"files": {}}'))["files"]
-        parked = {r.key for r in self._records(desired.run_id, Parked) if r.kind == "file"}
+        parked = {r.key for r in self._records(owner, Parked) if r.kind == "file"}
         for path, data in wanted.items():
             if POISON_SIGN in path:
                 if path not in parked or path in there:
-                    self._wrong(desired.run_id, f"file {path} should be parked")
+                    self._wrong(owner, f"file {path} should be parked")
             elif there.get(path) != data:
-                self._wrong(desired.run_id, f"file {path} is {there.get(path)!r}, not {data!r}")
+                self._wrong(owner, f"file {path} is {there.get(path)!r}, not {data!r}")
         fine = {p: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for p, d in there.items()}
         if set(there) - set(wanted) or manifest != fine:
-            self._wrong(desired.run_id, f"files {sorted(there)}, manifest {manifest}")
+            self._wrong(owner, f"files {sorted(there)}, manifest {manifest}")
 
     def _info(self, desired: DesiredRun, run: RunState) -> None:
         if desired.attached:

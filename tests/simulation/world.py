@@ -93,8 +93,8 @@ class World:
             self._log_to_model(model_id)
         for experiment in self.experiments:
             self._change(experiment)
-        for run_id in self.plans:
-            self._store_files(run_id)
+        for owner in (*self.plans, *self.models):
+            self._store_files(owner)
 
     def _attach(self, rng: random.Random) -> None:
         """Some worlds have runs that somebody else creates (random numbers of their own: the other worlds stay)."""
@@ -111,6 +111,7 @@ class World:
                 self._log(rng.choice(self.journals), run_id)
             if rng.random() < 0.7:
                 self._end_run(run_id)
+            self._store_files(run_id)
         self.rng = mine
 
     def _owner(self, run_id: str) -> Journal:
@@ -182,19 +183,19 @@ class World:
             }[kind]
             self.experiment_ops[experiment].append((self._stamp(), kind, value))
 
-    def _store_files(self, run_id: str) -> None:
+    def _store_files(self, owner: str) -> None:
         """Files, some of them written again with other content, here and there one that the remote cannot take."""
         rng = self.rng
-        often = rng.random() < 0.1  # one file that is written again and again
+        often = rng.random() < 0.25  # one file that is written again and again
         for _ in range(12 if often else rng.choice([0, 0, 0, 1, 2, 4, 8])):
             sign = POISON_SIGN if rng.random() < 0.02 else ""
             path = "often" if often else f"{rng.choice(['', 'a/', 'a/b/'])}f{rng.randrange(3)}{sign}"
             if rng.random() < 0.1:
                 path = "model/MLmodel"
-            text = f"run_id: {run_id}\n" if path.endswith("MLmodel") else ""
+            text = f"{'model' if owner in self.models else 'run'}_id: {owner}\n" if path.endswith("MLmodel") else ""
             # Contents of one length: their size alone tells nothing.
             content = (text + str(rng.randrange(3)) * rng.choice([1, 1, 1, 40])).encode()
-            self._add(rng.choice(self.journals), "file", run_id, (path, content))
+            self._add(rng.choice(self.journals), "file", owner, (path, content))
 
     def _ms(self) -> int:
         self.times += self.rng.randrange(1, 30)
@@ -263,7 +264,7 @@ class World:
 
     def desired_model(self, model_id: str) -> DesiredModel | None:
         """What the catalog says of a logged model."""
-        ops = self._ops(model_id)
+        ops = [op for op in self._ops(model_id) if op[3] != "file"]
         if not any(op[3] == "model" for op in ops):
             return None
         plan, status, deleted = self.models[model_id], "PENDING", False
@@ -424,7 +425,7 @@ class World:
 
     def content(self, upload: Upload) -> bytes | None:
         """What a file holds now; None when that is not what it was when it was registered."""
-        data = self.contents(upload.directory.split("/")[1]).get(upload.path)
+        data = self.contents(upload.directory.split("/")[-2]).get(upload.path)
         return data if data is not None and hashlib.sha256(data).hexdigest() == upload.sha256 else None
 
     def ever_deleted(self, run_id: str) -> bool:
