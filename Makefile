@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 20000
+# Kinds of servers, as tests/servers/kinds.py names them.
+KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
-.PHONY: help demo test lint bench simulate clean
+.PHONY: help demo test test-versions postgres lint bench simulate fault-matrix clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -21,6 +23,15 @@ demo: $(READY) ## Train offline, replay to a real MLflow server twice, compare
 test: $(READY) ## Run the tests (makes a venv with a real MLflow server)
 	$(BIN)/python -m pytest -q
 
+test-versions: $(READY) ## Run what needs a server on each kind: 3.17 and 2.22; SQLite, PostgreSQL (make postgres), files
+	$(BIN)/python -m pytest -q -m versions
+	@for kind in $(KINDS); do echo "== $$kind"; \
+	  LOCALTRACK_TEST_SERVER=$$kind $(BIN)/python -m pytest -q -m "server and not versions" tests/acceptance || exit 1; \
+	done
+
+postgres: ## Install a PostgreSQL server from Debian's packages (as root), for test-versions
+	ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null || { apt-get update -q && apt-get install -qy postgresql; }
+
 lint: $(READY) ## Check style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +43,9 @@ bench: $(READY) ## Measure, each number beside its yardstick in the same run
 
 simulate: $(READY) ## Run the seeded simulator: make simulate SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+fault-matrix: $(READY) ## Every kind of request times every fault, all of it (minutes)
+	$(BIN)/python -m tests.simulation.matrix
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -81,7 +81,7 @@ class TrackingClient(ArtifactCalls):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> PagedList[Experiment]:
-        """A page of experiments, newest first; filters are not supported yet."""
+        """A page of experiments, newest first unless ordered otherwise."""
         length = 1000 if max_results is None else max_results
         return self._service.search_experiments(filter_string, order_by, view_type, length, page_token)
 
@@ -142,7 +142,7 @@ class TrackingClient(ArtifactCalls):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> PagedList[Run]:
-        """A page of runs by descending start time; filters and other orders are not supported yet."""
+        """A page of runs, by descending start time unless ordered otherwise."""
         return self._service.search_runs(
             experiment_ids, filter_string, order_by, run_view_type, max_results, page_token
         )
@@ -163,6 +163,30 @@ class TrackingClient(ArtifactCalls):
     def restore_run(self, run_id: str) -> None:
         """Restore a deleted run."""
         self._service.restore_run(run_id)
+
+    def delete_runs(self, experiment_id: str, max_timestamp_millis: int, max_runs: int | None = None) -> int:
+        """Delete runs that started at a time or before, softly; returns how many."""
+        return self._service.delete_runs(experiment_id, max_timestamp_millis, max_runs)
+
+    def restore_runs(self, experiment_id: str, min_timestamp_millis: int, max_runs: int | None = None) -> int:
+        """Restore runs that were deleted at a time or later; returns how many."""
+        return self._service.restore_runs(experiment_id, min_timestamp_millis, max_runs)
+
+    # --- logged models ---------------------------------------------------------------------------------------
+
+    def search_logged_models(
+        self,
+        experiment_ids: list[str],
+        filter_string: str | None = None,
+        datasets: list[dict[str, str]] | None = None,
+        max_results: int | None = None,
+        order_by: list[dict[str, Any]] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[LoggedModel]:
+        """A page of logged models, newest first unless ordered otherwise."""
+        return self._service.search_logged_models(
+            experiment_ids, filter_string, datasets, order_by, max_results, page_token
+        )
 
     # --- what is logged --------------------------------------------------------------------------------------
 
@@ -242,8 +266,8 @@ class TrackingClient(ArtifactCalls):
         experiment_id: str,
         name: str | None = None,
         source_run_id: str | None = None,
-        tags: dict[str, str] | None = None,
-        params: dict[str, str] | None = None,
+        tags: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,
         model_type: str | None = None,
     ) -> LoggedModel:
         """Create a logged model with status PENDING."""
@@ -269,7 +293,7 @@ class TrackingClient(ArtifactCalls):
         """Delete a tag of a model."""
         self._service.delete_logged_model_tag(model_id, key)
 
-    def log_model_params(self, model_id: str, params: dict[str, str]) -> None:
+    def log_model_params(self, model_id: str, params: dict[str, Any]) -> None:
         """Log params of a model, each once."""
         self._service.log_logged_model_params(model_id, params)
 

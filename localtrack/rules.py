@@ -227,53 +227,8 @@ def view_type(value: object) -> int:
     return int(value)
 
 
-def no_filter(filter_string: object) -> None:
-    """Refuse a search filter.
-
-    Raises:
-        TrackingError: a filter was given; this version does not evaluate the filter language.
-    """
-    if filter_string is None or (isinstance(filter_string, str) and not filter_string.strip()):
-        return
-    raise TrackingError(f"Searching by a filter is not supported yet: {shown(filter_string)}")
-
-
-_START_TIME = re.compile(
-    r"(?:(?:attributes?|attr|run)\.)?[`\"]?(?:start_time|created)[`\"]?(?:\s+(asc|desc))?", re.IGNORECASE
-)
-_CREATION_TIME = re.compile(r"(?:attributes?\.)?creation_time\s+desc", re.IGNORECASE)
-
-
-def oldest_first(order_by: object) -> bool:
-    """Whether runs shall come by ascending start time; without an order they come by descending start time.
-
-    Raises:
-        TrackingError: another order than by start_time.
-    """
-    clauses = _clauses(order_by)
-    found = _START_TIME.fullmatch(clauses[0]) if clauses else None
-    if clauses and (found is None or len(clauses) > 1):
-        raise TrackingError(f"Ordering runs by anything but start_time is not supported yet: {shown(order_by)}")
-    # MLflow: a clause without a direction is ascending.
-    return found is not None and (found.group(1) or "asc").lower() == "asc"
-
-
-def newest_experiments_first(order_by: object) -> None:
-    """Refuse any order of experiments but the default one, newest first.
-
-    Raises:
-        TrackingError: another order than by descending creation_time.
-    """
-    clauses = _clauses(order_by)
-    if clauses and (len(clauses) > 1 or not _CREATION_TIME.fullmatch(clauses[0])):
-        raise TrackingError(
-            f"Ordering experiments other than by creation_time DESC is not supported yet: {shown(order_by)}"
-        )
-
-
-def _clauses(order_by: object) -> list[str]:
-    if order_by is None:
-        return []
-    if not isinstance(order_by, list | tuple) or not all(isinstance(clause, str) for clause in order_by):
-        raise TrackingError(f"order_by must be a list of str, got {shown(order_by)}")
-    return [clause.strip() for clause in order_by]
+def page_token(token: object) -> str | None:
+    """A page token; None and "" are the first page. What is in it is looked at when it is used."""
+    if token is not None and not isinstance(token, str):
+        raise TrackingError(f"Invalid page token: {shown(token)}")
+    return token or None

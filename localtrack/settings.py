@@ -12,6 +12,7 @@ from localtrack.tracking_uri import parse
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 LOCKING = ("auto", "normal", "exclusive")
+DIALECTS = ("auto", "mlflow", "databricks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,13 @@ class Settings:
             (XDG_CONFIG_HOME).
         strict: LOCALTRACK_STRICT: trouble of the machine raises instead of being counted.
         remote: LOCALTRACK_REMOTE: where `localtrack sync` delivers runs that name no remote of their own, or None.
-        settle_seconds: LOCALTRACK_SETTLE_SECONDS: how long a remote may still execute a request whose reply was lost.
+        settle_seconds: LOCALTRACK_SETTLE_SECONDS: how long a remote may still execute a request whose reply was
+            lost, or None: as long as is usual for its kind.
         connections: LOCALTRACK_CONNECTIONS: requests that a replay keeps open at once.
+        dialect: LOCALTRACK_DIALECT: how to talk to servers that are named by an http(s) address: auto, mlflow or
+            databricks.
+        databricks_folder: LOCALTRACK_DATABRICKS_FOLDER: workspace folder of experiments whose names are no absolute
+            paths, or "".
         locking: LOCALTRACK_LOCKING: how journals lock their file: auto, normal or exclusive.
         tracking_uri: MLFLOW_TRACKING_URI, or None.
         truncate_long_values: MLFLOW_TRUNCATE_LONG_VALUES: too long values are cut with a warning, not refused.
@@ -38,8 +44,10 @@ class Settings:
     identity_key: str
     strict: bool = False
     remote: str | None = None
-    settle_seconds: float = 120.0
+    settle_seconds: float | None = None
     connections: int = 2
+    dialect: str = "auto"
+    databricks_folder: str = ""
     locking: str = "auto"
     tracking_uri: str | None = None
     truncate_long_values: bool = True
@@ -63,8 +71,10 @@ def load(env: Mapping[str, str]) -> Settings:
         identity_key=os.path.join(config, "localtrack", "identity.key"),
         strict=_flag(env, "LOCALTRACK_STRICT", default=False),
         remote=env.get("LOCALTRACK_REMOTE") or None,
-        settle_seconds=_number(env, "LOCALTRACK_SETTLE_SECONDS", 120.0, 0.0, 86_400.0),
+        settle_seconds=_seconds(env, "LOCALTRACK_SETTLE_SECONDS", 86_400.0),
         connections=int(_number(env, "LOCALTRACK_CONNECTIONS", 2, 1, 64)),
+        dialect=_choice(env, "LOCALTRACK_DIALECT", DIALECTS),
+        databricks_folder=_folder(env, "LOCALTRACK_DATABRICKS_FOLDER"),
         locking=_choice(env, "LOCALTRACK_LOCKING", LOCKING),
         tracking_uri=uri,
         truncate_long_values=_flag(env, "MLFLOW_TRUNCATE_LONG_VALUES", default=True),
@@ -100,6 +110,17 @@ def _number(env: Mapping[str, str], name: str, default: float, least: float, mos
     if not least <= number <= most:
         raise TrackingError(f"{name}={env[name]!r}: must be a number from {least:g} to {most:g}")
     return number
+
+
+def _seconds(env: Mapping[str, str], name: str, most: float) -> float | None:
+    return _number(env, name, 0.0, 0.0, most) if env.get(name, "").strip() else None
+
+
+def _folder(env: Mapping[str, str], name: str) -> str:
+    given = env.get(name, "").strip()
+    if given and not given.startswith("/"):
+        raise TrackingError(f"{name}={env[name]!r}: must be an absolute path in the workspace, such as /Shared/team")
+    return given.removeprefix("/Workspace").rstrip("/")
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import localtrack
+from localtrack import data
 from localtrack.client import TrackingClient
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
@@ -31,6 +32,12 @@ def test_the_page_lists_every_function() -> None:
     functions = {name: getattr(localtrack, name) for name in localtrack.__all__}
     expected = {signature(name, one) for name, one in functions.items() if inspect.isfunction(one)}
     assert rows("Module functions") == expected
+
+
+def test_the_page_lists_every_dataset() -> None:
+    """docs/api.md has one row for each way to make a dataset, with its signature, and no other."""
+    makers = (data.from_pandas, data.from_numpy, data.MetaDataset)
+    assert rows("Datasets") == {signature(one.__name__, one) for one in makers}
 
 
 def test_the_page_lists_every_method() -> None:

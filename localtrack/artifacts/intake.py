@@ -32,6 +32,7 @@ TEMPORARY = f"{paths.TEMPORARY}localtrack-"
 _THREADS = 8
 #: Files that are on their way at once: each may need a directory of its own held open.
 _BATCH = 128
+_WANT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FROM = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -185,10 +186,7 @@ class Intake:
                     return
                 directory = outcomes[index]
                 assert isinstance(directory, int)
-                try:
-                    outcomes[index] = self._stage(batch[index], directory)
-                except Exception as error:  # noqa: BLE001 - raised or counted when its turn comes
-                    outcomes[index] = error
+                outcomes[index] = self._outcome(batch[index], directory)
 
         threads = list(_started(work, min(_THREADS, len(waiting)) - 1))
         try:
@@ -197,6 +195,20 @@ class Intake:
             waiting.clear()
             for thread in threads:
                 thread.join()
+        self._try_alone(batch, outcomes)
+
+    def _try_alone(self, batch: list[Incoming], outcomes: list[_Outcome]) -> None:
+        """Try once more, one by one, what may have failed for want of the room that another file took and gave back."""
+        for index, outcome in enumerate(outcomes):
+            if len(batch) > 1 and isinstance(outcome, OSError) and outcome.errno in _WANT_OF_ROOM:
+                directory = self._directory(batch[index])
+                outcomes[index] = self._outcome(batch[index], directory) if isinstance(directory, int) else directory
+
+    def _outcome(self, file: Incoming, directory: int) -> _Staged | Exception:
+        try:
+            return self._stage(file, directory)
+        except Exception as error:  # noqa: BLE001 - raised or counted when its turn comes
+            return error
 
     def _stage(self, file: Incoming, directory: int) -> _Staged:
         try:

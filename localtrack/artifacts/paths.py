@@ -59,7 +59,9 @@ def _against_form(path: str) -> str | None:
         return "it is absolute"
     # As MLflow's verify_artifact_path: names may be used as file names, and must not name something else then.
     norm = posixpath.normpath(path)
-    if norm != path or norm == "." or norm.startswith(".."):
+    if norm.startswith(".."):
+        return "it begins with .., which leads out of the artifact directory"
+    if norm != path or norm == ".":
         return f"it would resolve to {shown(norm)}"
     return None
 

@@ -3,7 +3,7 @@
     <store>/artifacts/<experiment_id>/<run_id>/artifacts/...             files of a run
     <store>/artifacts/<experiment_id>/models/<model_id>/artifacts/...    files of a logged model
 
-Where the experiment is not known (a run that was attached to, or a catalog that cannot be read) its part is left out.
+Where the experiment is not known (a run that was attached to, or a catalog that cannot be read) its part is "attached".
 Only `<store>/artifacts` itself may be a link: where a store lies is its owner's choice.
 """
 
@@ -19,10 +19,12 @@ from typing import NamedTuple
 from localtrack.artifacts import paths
 from localtrack.errors import TrackingError
 from localtrack.rules import shown
-from localtrack.store import Store
+from localtrack.store import ATTACHED, Store
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = DIRECTORY | os.O_NOFOLLOW
+#: Directory of the logged models in that of their experiment.
+MODELS = "models"
 #: Not blocking: a pipe that somebody put there must not stop us.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 #: What a link, or a file where a directory should be, answers.
@@ -49,8 +51,8 @@ class Owner(NamedTuple):
         Raises:
             TrackingError: an id that is no name of a directory (from a foreign journal).
         """
-        experiment = (paths.part(self.experiment_id),) if self.experiment_id else ()
-        return (*experiment, *(("models",) if self.model else ()), paths.part(self.id), "artifacts")
+        experiment = paths.part(self.experiment_id or ATTACHED)
+        return (experiment, *((MODELS,) if self.model else ()), paths.part(self.id), "artifacts")
 
 
 class Entry(NamedTuple):
@@ -64,6 +66,12 @@ class Entry(NamedTuple):
 def root(store: Store, owner: Owner) -> str:
     """The artifact directory of `owner`, an absolute path; it need not exist."""
     return os.path.join(store.artifacts, *owner.parts)
+
+
+def owner_to_read(store: Store, owner: Owner) -> Owner:
+    """Where the files of `owner` lie: as it says, or where they were put while its experiment was not known."""
+    unknown = owner._replace(experiment_id="")
+    return unknown if not os.path.isdir(root(store, owner)) and os.path.isdir(root(store, unknown)) else owner
 
 
 def no_directory(path: str) -> TrackingError:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from localtrack.artifacts import copy, paths
 from localtrack.artifacts.intake import TEMPORARY
 from localtrack.artifacts.known_files import KnownFiles, Looks, Seen
-from localtrack.artifacts.place import Owner, Place
+from localtrack.artifacts.place import MODELS, Owner, Place, owner_to_read
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.linked_queries import Registered
 from localtrack.errors import TrackingError
 from localtrack.journal.ops import ArtifactStored, stamp_ms
 from localtrack.journal.writer import Journal
-from localtrack.store import Store
+from localtrack.store import ATTACHED, Store
 
 #: A registration this soon after the last change of a file was that of `intake`, which has just renamed it: what it
 #: says of the content still holds. One before the last change was made for an earlier content.
@@ -115,15 +115,12 @@ class _Scan:
         top = self._store.artifacts
         for first in self._directories(top):
             for second in self._directories(os.path.join(top, first)):
-                if second == "artifacts":
-                    yield Owner(first, "")
-                elif first == "models":
-                    yield Owner(second, "", model=True)
-                elif second == "models":
+                experiment_id = "" if first == ATTACHED else first
+                if second == MODELS:
                     below = os.path.join(top, first, second)
-                    yield from (Owner(third, first, model=True) for third in self._directories(below))
+                    yield from (Owner(third, experiment_id, model=True) for third in self._directories(below))
                 else:
-                    yield Owner(second, first)
+                    yield Owner(second, experiment_id)
 
     def _directories(self, path: str) -> Iterator[str]:
         with os.scandir(path) as entries:
@@ -134,11 +131,16 @@ class _Scan:
                     yield entry.name
 
     def _is_known(self, owner: Owner) -> bool:
+        """Whether it is in the catalog and this is its directory."""
         if owner.model:
             model = self._catalog.model(owner.id, allow_deleted=True, refresh=False)
-            return model is not None and owner.experiment_id in ("", model.experiment_id)
-        run = self._catalog.run(owner.id, refresh=False)
-        return run is not None and owner.experiment_id in ("", run.info.experiment_id)
+            experiment_id = None if model is None else model.experiment_id
+        else:
+            run = self._catalog.run(owner.id, refresh=False)
+            experiment_id = None if run is None else run.info.experiment_id
+        if experiment_id is None:
+            return False
+        return owner_to_read(self._store, owner._replace(experiment_id=experiment_id)) == owner
 
     # --- one owner -------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,6 @@ def _content(place: Place, path: str, looks: Looks) -> copy.Content | None:
         return None
     try:
         content = copy.content(descriptor)
-        os.fsync(descriptor)  # registered is on the disk, here too
         return content if Looks.of(os.fstat(descriptor)) == looks else None
     except OSError:
         return None

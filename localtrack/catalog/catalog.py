@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from localtrack.catalog import (
+    bulk,
     database,
     desired_queries,
     files,
@@ -27,6 +28,10 @@ from localtrack.catalog.entries import JournalEntry, ModelEntry, RunEntry, Total
 from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer
 from localtrack.catalog.lock import LateError
+from localtrack.catalog.search import reads
+from localtrack.catalog.search.experiment_search import experiment_search
+from localtrack.catalog.search.run_search import run_search
+from localtrack.catalog.search.sql import Search
 from localtrack.catalog.source import Source
 from localtrack.catalog.upkeep import Upkeep, is_damage, is_unwritable
 from localtrack.entities import Experiment, LoggedModel, Metric, PagedList, Run
@@ -238,14 +243,9 @@ class Catalog:
     def experiments(
         self, view_type: int, max_results: int, page_token: str | None = None, *, refresh: bool = True
     ) -> PagedList[Experiment]:
-        """A page of experiments, newest first, then by id (MLflow's default order).
-
-        Raises:
-            TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results (1 to 50,000) or page_token.
-        """
-        return self._ask(
-            lambda db: queries.experiments(db, self.store, view_type, max_results, page_token), refresh=refresh
-        )
+        """A page of experiments, newest first, then by id (MLflow's default order). Raises as `runs`."""
+        found = experiment_search(None, None, queries.stages_of(view_type))
+        return self.search(reads.experiments, found, max_results, page_token, refresh=refresh)
 
     def run(self, run_id: str, *, refresh: bool = True) -> Run | None:
         """A run by id, active or deleted; None when the store has none of that id."""
@@ -266,8 +266,31 @@ class Catalog:
         Raises:
             TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results (1 to 50,000) or page_token.
         """
-        page = queries.RunPage(tuple(experiment_ids), view_type, max_results, page_token, ascending)
-        return self._ask(lambda db: queries.runs(db, self.store, page), refresh=refresh)
+        if not experiment_ids:
+            return PagedList([])
+        order = ["start_time ASC"] if ascending else []
+        found = run_search(experiment_ids, None, order, queries.stages_of(view_type), self.store.artifacts)
+        return self.search(reads.runs, found, max_results, page_token, refresh=refresh)
+
+    def search(
+        self,
+        page: Callable[[sqlite3.Connection, Store, Search, int, str | None], PagedList[T]],
+        search: Search,
+        max_results: int,
+        page_token: str | None = None,
+        *,
+        refresh: bool = True,
+    ) -> PagedList[T]:
+        """A page of what a search finds; `page` is the function of `search.reads` for the kind. Raises as it."""
+        return self._ask(lambda db: page(db, self.store, search, max_results, page_token), refresh=refresh)
+
+    def runs_started_upto(self, experiment_id: str, ms: int, limit: int, *, refresh: bool = True) -> list[str]:
+        """Ids of active runs of an experiment that started at `ms` or before, oldest first."""
+        return self._ask(lambda db: bulk.started_upto(db, experiment_id, ms, limit), refresh=refresh)
+
+    def runs_deleted_since(self, experiment_id: str, ms: int, limit: int, *, refresh: bool = True) -> list[str]:
+        """Ids of deleted runs of an experiment that were deleted at `ms` or later, the last deleted first."""
+        return self._ask(lambda db: bulk.deleted_since(db, experiment_id, ms, limit), refresh=refresh)
 
     def model(self, model_id: str, *, allow_deleted: bool = False, refresh: bool = True) -> LoggedModel | None:
         """A logged model by id; None when the store has none of that id, or it is deleted (unless allowed)."""
@@ -341,6 +364,7 @@ class Catalog:
         upto: Mapping[str, int] | None = None,
         *,
         distinct: bool = False,
+        model_id: str | None = None,
         refresh: bool = True,
     ) -> tuple[Point, ...]:
         """Recorded points of a run beyond the watermarks, by (incarnation, pos).
@@ -354,9 +378,13 @@ class Catalog:
                 None: all.
             distinct: leave out points that have an equal twin (key, step, time, value; NaN equals NaN) which lies at or
                 before `after`, or comes earlier in what is read here.
+            model_id: only points that were logged to this logged model, "": to any; None: all.
             refresh: import first what is new.
         """
-        return self._ask(lambda db: points.points(db, run_id, after, limit, upto, distinct=distinct), refresh=refresh)
+        return self._ask(
+            lambda db: points.points(db, run_id, after, limit, upto, distinct=distinct, model_id=model_id),
+            refresh=refresh,
+        )
 
     def count_points(self, run_id: str, after: Mapping[str, int], *, refresh: bool = True) -> int:
         """How many recorded points of a run lie beyond the watermarks (see `points`)."""

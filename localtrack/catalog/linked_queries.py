@@ -11,7 +11,6 @@ from localtrack.catalog.changes import INPUT, OUTPUT
 from localtrack.catalog.desired import StoredFile
 from localtrack.entities import Dataset, DatasetInput, InputTag
 
-HISTORY_TAG = "mlflow.log-model.history"
 _DATASET = "SELECT run, name, digest, source_type, source, schema, profile, tags FROM dataset_input"
 
 

@@ -25,6 +25,8 @@ from localtrack.journal.ops import OpId
 #: MLflow keeps this tag and the name of the run equal: setting one sets the other (3.17.2, SqlAlchemyStore.set_tag and
 #: update_run_info). Deleting the tag leaves the name; setting it to "" changes neither.
 RUN_NAME_TAG = "mlflow.runName"
+#: MLflow keeps the entries of the deprecated log_model in it; here they are added when it is read.
+HISTORY_TAG = "mlflow.log-model.history"
 
 #: Kinds of registers. A tag's key is the tag's name, the others have the key "".
 TAG, NAME, STATUS, END_TIME, DELETED = "tag", "name", "status", "end_time", "deleted"

@@ -57,7 +57,16 @@ def start_of(query: Sequence[object], token: str | None, shape: Sequence[type]) 
         raise TrackingError(f"Invalid page token: {token[:100]!r}")
     if parsed[0] != _digest(query):
         raise TrackingError("Invalid page token: it belongs to another query")
+    if not all(_can_be_bound(value) for value in parsed[1:]):
+        raise TrackingError(f"Invalid page token: {token[:100]!r}")
     return parsed[1:]
+
+
+def _can_be_bound(value: SortValue) -> bool:
+    """Whether SQLite takes it: a token that somebody made up may hold what no row does."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, float) or -(2**63) <= value < 2**63
 
 
 def _digest(query: Sequence[object]) -> int:

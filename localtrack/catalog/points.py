@@ -15,6 +15,11 @@ _ROWS = (
     "SELECT pos, key, value, nan, ts, step, extra FROM metric "
     "WHERE run = ? AND journal = ? AND pos > ? AND pos <= ? ORDER BY pos LIMIT ?"
 )
+#: The same, of points that were logged to one logged model.
+_ROWS_OF_MODEL = _ROWS.replace(
+    "ORDER BY",
+    "AND extra <> 0 AND extra IN (SELECT id FROM metric_extra WHERE model_id = ifnull(?, model_id)) ORDER BY",
+)
 #: Of the points in a range of positions, those that have an equal one elsewhere in the run: decided by the index alone.
 _TWINS = (
     "SELECT m.pos, o.journal, o.pos FROM metric m JOIN metric o ON o.run = m.run AND o.key = m.key AND o.ts = m.ts "
@@ -42,6 +47,7 @@ def points(
     upto: Mapping[str, int] | None = None,
     *,
     distinct: bool = False,
+    model_id: str | None = None,
 ) -> tuple[Point, ...]:
     """Recorded points of a run beyond the watermarks; see Catalog.points."""
     ranges = _ranges(connection, run_id, after, upto)
@@ -51,7 +57,11 @@ def points(
         reached = each.first
         while reached < each.last and len(found) < limit:
             room = min(limit - len(found), _SCAN)
-            rows = connection.execute(_ROWS, (each.run, each.journal, reached, each.last, room)).fetchall()
+            where = (each.run, each.journal, reached, each.last)
+            if model_id is None:
+                rows = connection.execute(_ROWS, (*where, room)).fetchall()
+            else:
+                rows = connection.execute(_ROWS_OF_MODEL, (*where, model_id or None, room)).fetchall()
             end = rows[-1][0] if rows else each.last
             if distinct and rows:
                 twins = _repeated(connection, ranges, each._replace(first=reached, last=end))

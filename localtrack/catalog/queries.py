@@ -6,19 +6,18 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from localtrack.catalog import linked_queries, paging
+from localtrack.catalog import linked_queries
 from localtrack.catalog.changes import INPUT, OUTPUT
-from localtrack.catalog.history import NAN, no_collection
-from localtrack.catalog.merge import TAG
+from localtrack.catalog.history import NAN
+from localtrack.catalog.merge import HISTORY_TAG, TAG
 from localtrack.entities import (
     DatasetInput,
     Experiment,
     LifecycleStage,
     LoggedModelInput,
     LoggedModelOutput,
-    PagedList,
     Run,
     RunData,
     RunInfo,
@@ -42,7 +41,12 @@ _RUN = (
 )
 
 
-def _stages(view_type: int) -> tuple[int, ...]:
+def stages_of(view_type: int) -> tuple[int, ...]:
+    """Values of the column `deleted` that a view type sees.
+
+    Raises:
+        TrackingError: INVALID_PARAMETER_VALUE; not a view type.
+    """
     stages = _VIEWS.get(view_type)
     if stages is None:
         raise TrackingError(f"Invalid view type {view_type!r}: 1 (active), 2 (deleted) or 3 (all)")
@@ -63,7 +67,7 @@ def _marks(values: Sequence[object]) -> str:
 def experiment(connection: sqlite3.Connection, store: Store, experiment_id: str) -> Experiment | None:
     """An experiment by id, active or deleted; None when the store has none of that id."""
     rows = connection.execute(f"{_EXPERIMENT} AND experiment_id = ?", (experiment_id,)).fetchall()
-    return _experiments(connection, store, rows)[0] if rows else None
+    return experiments(connection, store, rows)[0] if rows else None
 
 
 def experiment_by_name(connection: sqlite3.Connection, store: Store, name: str) -> Experiment | None:
@@ -71,38 +75,11 @@ def experiment_by_name(connection: sqlite3.Connection, store: Store, name: str) 
     rows = connection.execute(
         f"{_EXPERIMENT} AND name = ? ORDER BY deleted, create_stamp, create_incarnation, create_n LIMIT 1", (name,)
     ).fetchall()
-    return _experiments(connection, store, rows)[0] if rows else None
+    return experiments(connection, store, rows)[0] if rows else None
 
 
-def experiments(
-    connection: sqlite3.Connection, store: Store, view_type: int, max_results: int, page_token: str | None
-) -> PagedList[Experiment]:
-    """A page of experiments, newest first, then by id (MLflow's default order).
-
-    Raises:
-        TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results or page_token.
-    """
-    paging.check_max_results(max_results)
-    stages = _stages(view_type)
-    query = ("experiments", view_type)
-    start = paging.start_of(query, page_token, (int, str))
-    born = "coalesce(creation_ms, 0)"
-    sql = f"{_EXPERIMENT} AND deleted IN ({_marks(stages)})"
-    values: list[Any] = [*stages]
-    if start is not None:
-        sql += f" AND ({born} < ? OR ({born} = ? AND experiment_id > ?))"
-        values += [start[0], *start]
-    rows = connection.execute(
-        f"{sql} ORDER BY {born} DESC, experiment_id LIMIT ?", (*values, max_results + 1)
-    ).fetchall()
-    token = None
-    if len(rows) > max_results:
-        rows = rows[:max_results]
-        token = paging.token_after(query, (rows[-1][4] or 0, rows[-1][0]))
-    return PagedList(_experiments(connection, store, rows), token)
-
-
-def _experiments(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Experiment]:
+def experiments(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Experiment]:
+    """Experiments with their tags, from rows of `_EXPERIMENT`."""
     tags: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for ids in _batches([row[0] for row in rows]):
         for experiment_id, key, value in connection.execute(
@@ -131,61 +108,11 @@ def _experiments(connection: sqlite3.Connection, store: Store, rows: Sequence[tu
 def run(connection: sqlite3.Connection, store: Store, run_id: str) -> Run | None:
     """A run by id, active or deleted; None when the store has none of that id."""
     rows = connection.execute(f"{_RUN} AND run_id = ?", (run_id,)).fetchall()
-    return _runs(connection, store, rows)[0] if rows else None
+    return runs(connection, store, rows)[0] if rows else None
 
 
-class RunPage(NamedTuple):
-    """Which runs are asked for: of these experiments, with this view type, from this token on."""
-
-    experiment_ids: tuple[str, ...]
-    view_type: int
-    max_results: int
-    page_token: str | None
-    ascending: bool
-
-
-def runs(connection: sqlite3.Connection, store: Store, page: RunPage) -> PagedList[Run]:
-    """A page of runs, by start time (latest first, unless ascending), then by run id: MLflow's default order.
-
-    Raises:
-        TrackingError: INVALID_PARAMETER_VALUE for a bad view type, max_results or page_token.
-    """
-    paging.check_max_results(page.max_results)
-    stages = _stages(page.view_type)
-    wanted = sorted(set(page.experiment_ids))
-    query = ("runs", wanted, page.view_type, page.ascending)
-    start = paging.start_of(query, page.page_token, (int, str))
-    rows: list[tuple[Any, ...]] = []
-    for ids in _batches(wanted):  # one statement, unless very many experiments are asked for
-        rows += _run_rows(connection, ids, stages, page, start)
-    if len(wanted) > _BATCH:
-        rows.sort(key=lambda row: (row[6] if page.ascending else -row[6], row[1]))
-    token = None
-    if len(rows) > page.max_results:
-        rows = rows[: page.max_results]
-        token = paging.token_after(query, (rows[-1][6], rows[-1][1]))
-    with no_collection():
-        return PagedList(_runs(connection, store, rows), token)
-
-
-def _run_rows(
-    connection: sqlite3.Connection,
-    experiment_ids: Sequence[str],
-    stages: Sequence[int],
-    page: RunPage,
-    start: Sequence[paging.SortValue] | None,
-) -> list[tuple[Any, ...]]:
-    sql = f"{_RUN} AND experiment_id IN ({_marks(experiment_ids)}) AND deleted IN ({_marks(stages)})"
-    values: list[Any] = [*experiment_ids, *stages]
-    if start is not None:
-        beyond = ">" if page.ascending else "<"
-        sql += f" AND (start_time {beyond} ? OR (start_time = ? AND run_id > ?))"
-        values += [start[0], *start]
-    order = "start_time" if page.ascending else "start_time DESC"
-    return connection.execute(f"{sql} ORDER BY {order}, run_id LIMIT ?", (*values, page.max_results + 1)).fetchall()
-
-
-def _runs(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Run]:
+def runs(connection: sqlite3.Connection, store: Store, rows: Sequence[tuple[Any, ...]]) -> list[Run]:
+    """Runs with what they hold, from rows of `_RUN`."""
     data: dict[int, RunData] = {row[0]: RunData() for row in rows}
     for numbers in _batches(list(data)):
         within = f"run IN ({_marks(numbers)})"
@@ -223,7 +150,7 @@ class _Linked:
         """What the deprecated log_model recorded, as the tag that MLflow keeps it in."""
         for number, entries in self._history.items():
             tags = data[number].tags
-            tags[linked_queries.HISTORY_TAG] = linked_queries.history_tag(tags.get(linked_queries.HISTORY_TAG), entries)
+            tags[HISTORY_TAG] = linked_queries.history_tag(tags.get(HISTORY_TAG), entries)
 
     def of(self, number: int) -> tuple[RunInputs, RunOutputs]:
         """Inputs and outputs of one run."""

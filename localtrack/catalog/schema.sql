@@ -155,6 +155,7 @@ CREATE TABLE param (
 -- Names of metrics, and models/datasets that points refer to, once each.
 CREATE TABLE metric_key (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE metric_extra (id INTEGER PRIMARY KEY, model_id TEXT, dataset_name TEXT, dataset_digest TEXT, text TEXT NOT NULL UNIQUE);
+CREATE INDEX metric_extra_by_model ON metric_extra (model_id);
 
 -- Every recorded point in delivery order: pos = n * 4096 + index in the record. Equal points of a run are one point to a reader.
 CREATE TABLE metric (

@@ -20,6 +20,8 @@ from localtrack.errors import StoreError
 from localtrack.store import Store
 
 DEFAULT_LIMIT = 50
+#: Stands for the experiment of a run that was attached to: only the remote, or another store, knows it.
+NOT_KNOWN = "(attached)"
 
 COLUMNS = [
     Column("run"),
@@ -92,7 +94,7 @@ def _row(run: RunEntry, ids: dict[str, str], delivered: Sequence[Delivery], now_
     return [
         ids[run.run_id],
         run.name,
-        run.experiment_name,
+        run.experiment_name or NOT_KNOWN,
         run.status,
         wording.moment(run.start_time),
         wording.span((end - run.start_time) / 1000) if end is not None else "",
@@ -124,10 +126,13 @@ def described(run: RunEntry, delivered: Sequence[Delivery]) -> dict[str, Any]:
         "deleted": run.deleted,
         "start_time": run.start_time,
         "end_time": run.end_time,
+        "attached": run.attached,
         "counts": {
             "params": run.params,
             "tags": run.tags,
             "points": run.points,
+            "inputs": run.inputs,
+            "outputs": run.outputs,
             "files": run.files,
             "bytes": run.bytes,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -11,8 +12,9 @@ from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.cli import screen, wording
 from localtrack.cli.delivery import Delivery, deliveries
+from localtrack.cli.linked import DATASETS, MODELS, LinkedModel, dataset_row, linked_models, model_row
 from localtrack.cli.options import existing, json_option, store_option
-from localtrack.cli.runs import described
+from localtrack.cli.runs import NOT_KNOWN, described
 from localtrack.cli.table import Column, visible
 from localtrack.entities import Metric, Run
 from localtrack.errors import StoreError
@@ -24,25 +26,26 @@ PAIR = [Column("name", least=12), Column("value", least=12)]
 LATEST = [Column("name", least=12), Column("last value", right=True), Column("step", right=True)]
 
 
-@click.command(short_help="Show one run: params, last metrics, tags, delivery.")
+@click.command(short_help="Show one run: params, last metrics, tags, inputs, models, delivery.")
 @click.argument("run")
 @store_option
 @json_option
 def show(run: str, store: Store, *, as_json: bool) -> None:
-    """Show one run: params, last metrics, tags, delivery.
+    """Show one run: params, last metrics, tags, inputs, models, delivery.
 
     RUN is a run id, the beginning of one, or a name that only one run has.
     """
     with Catalog(existing(store)) as catalog:
         entry = find(run, catalog.run_index())
         whole, latest = catalog.run(entry.run_id, refresh=False), catalog.latest(entry.run_id, refresh=False)
-    assert whole is not None, f"run {entry.run_id} is in the index and not in the catalog"
+        assert whole is not None, f"run {entry.run_id} is in the index and not in the catalog"
+        models = linked_models(whole, catalog.model_index(refresh=False))
     known, trouble = deliveries(store)
     delivered = known.get(entry.run_id, [])
     if as_json:
-        screen.document(_document(store, entry, whole, latest, delivered, trouble))
+        screen.document(_document(store, entry, whole, latest, models, delivered, trouble))
     else:
-        _print(entry, whole, latest, delivered, trouble)
+        _print(entry, whole, latest, models, delivered, trouble)
 
 
 def find(given: str, entries: Sequence[RunEntry]) -> RunEntry:
@@ -63,12 +66,23 @@ def find(given: str, entries: Sequence[RunEntry]) -> RunEntry:
     raise StoreError(f"{given!r} may mean {len(matching)} runs; give more of the id", f"{some}{more}")
 
 
-def _print(entry: RunEntry, run: Run, latest: Sequence[Metric], delivered: Sequence[Delivery], trouble: str) -> None:
-    click.secho(visible(entry.name), bold=True)
+def _print(
+    entry: RunEntry,
+    run: Run,
+    latest: Sequence[Metric],
+    models: Sequence[LinkedModel],
+    delivered: Sequence[Delivery],
+    trouble: str,
+) -> None:
+    click.secho(visible(entry.name) or entry.run_id, bold=True)
     _facts(entry, run)
     _rows("Params", PAIR, sorted(run.data.params.items()))
     _rows("Metrics", LATEST, [(one.key, wording.number(one.value), f"{one.step:,}") for one in latest])
     _rows("Tags", PAIR, sorted(run.data.tags.items()))
+    if run.inputs.dataset_inputs:
+        _rows("Datasets", DATASETS, [dataset_row(one) for one in run.inputs.dataset_inputs])
+    if models:
+        _rows("Models", MODELS, [model_row(one) for one in models])
     click.secho("\nDelivery", bold=True)
     for one in delivered:
         _delivery(one)
@@ -83,7 +97,7 @@ def _facts(entry: RunEntry, run: Run) -> None:
     took = f", took {wording.span((end - run.info.start_time) / 1000)}" if end is not None else ""
     facts = {
         "run": entry.run_id,
-        "experiment": visible(entry.experiment_name),
+        "experiment": visible(entry.experiment_name) or NOT_KNOWN,
         "status": entry.status + (" (deleted)" if entry.deleted else ""),
         "started": wording.moment(run.info.start_time) + took,
         "user": visible(run.info.user_id),
@@ -124,7 +138,13 @@ def _delivery(one: Delivery) -> None:
 
 
 def _document(
-    store: Store, entry: RunEntry, run: Run, latest: Sequence[Metric], delivered: Sequence[Delivery], trouble: str
+    store: Store,
+    entry: RunEntry,
+    run: Run,
+    latest: Sequence[Metric],
+    models: Sequence[LinkedModel],
+    delivered: Sequence[Delivery],
+    trouble: str,
 ) -> dict[str, Any]:
     return {
         "schema": 1,
@@ -137,5 +157,10 @@ def _document(
             "params": run.data.params,
             "metrics": {one.key: {"value": one.value, "step": one.step, "timestamp": one.timestamp} for one in latest},
             "tags": run.data.tags,
+            "datasets": [
+                {**asdict(one.dataset), "input_tags": {tag.key: tag.value for tag in one.tags}}
+                for one in run.inputs.dataset_inputs
+            ],
+            "models": [one._asdict() for one in models],
         },
     }

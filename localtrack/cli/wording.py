@@ -12,6 +12,12 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def runs_and_models(runs: int, models: int) -> str:
+    """`3 runs`, `3 runs and 1 model`, `1 model`."""
+    told = [count(runs, "run")] if runs or not models else []
+    return " and ".join([*told, *([count(models, "model")] if models else [])])
+
+
 def size(number: int) -> str:
     """Bytes in powers of 1,000: `940 B`, `1.2 MB`."""
     value = float(number)

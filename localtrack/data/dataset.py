@@ -17,6 +17,9 @@ class Dataset:
         digest: which version it is, at most 36 characters; None computes it.
     """
 
+    #: Fields that `to_dict` has even when there is nothing to tell.
+    _told_of_none: tuple[str, ...] = ()
+
     def __init__(self, source: Any, name: str | None = None, digest: str | None = None) -> None:
         self._name = name
         self._source = resolve_source(source)
@@ -51,18 +54,18 @@ class Dataset:
         return None
 
     def to_dict(self) -> dict[str, str | None]:
-        """Name, digest, source and source_type; schema and profile as JSON text where there are any."""
+        """Name, digest, source and source_type; schema and profile as JSON text (None, or left out: there is none)."""
         import json
 
-        told = {
+        told: dict[str, str | None] = {
             "name": self.name,
             "digest": self.digest,
             "source": self.source.to_json(),
             "source_type": self.source._get_source_type(),  # noqa: SLF001 - MLflow's own name for it
         }
         for what, value in (("schema", self.schema), ("profile", self.profile)):
-            if value is not None:
-                told[what] = json.dumps(value)
+            if value is not None or what in self._told_of_none:
+                told[what] = None if value is None else json.dumps(value)
         return told
 
     def to_json(self) -> str:

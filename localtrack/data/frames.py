@@ -60,6 +60,8 @@ def from_numpy(
 class PandasDataset(Dataset):
     """A pandas DataFrame; see `from_pandas`."""
 
+    _told_of_none = ("schema", "profile")
+
     def __init__(
         self,
         df: Any,
@@ -124,6 +126,8 @@ class PandasDataset(Dataset):
 
 class NumpyDataset(Dataset):
     """Numpy arrays; see `from_numpy`."""
+
+    _told_of_none = ("schema", "profile")
 
     def __init__(
         self, features: Any, source: Any = None, targets: Any = None, name: str | None = None, digest: str | None = None

@@ -58,9 +58,9 @@ from localtrack.fluent.runs import (
     get_parent_run,
     get_run,
     last_active_run,
-    search_runs,
     start_run,
 )
+from localtrack.fluent.search import search_logged_models, search_runs
 from localtrack.service.current import get_tracking_uri, is_tracking_uri_set, set_tracking_uri
 
 __all__ = [
@@ -110,6 +110,7 @@ __all__ = [
     "log_table",
     "log_text",
     "search_experiments",
+    "search_logged_models",
     "search_runs",
     "set_active_model",
     "set_experiment",

@@ -113,7 +113,7 @@ def search_experiments(
     filter_string: str | None = None,
     order_by: list[str] | None = None,
 ) -> list[Experiment]:
-    """Experiments, newest first; all of them when `max_results` is None. Filters are not supported yet."""
+    """Experiments, newest first unless ordered otherwise; all of them when `max_results` is None."""
     client, found, token = TrackingClient(), list[Experiment](), None
     while max_results is None or len(found) < max_results:
         length = _PAGE if max_results is None else min(_PAGE, max_results - len(found))

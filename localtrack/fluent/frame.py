@@ -1,11 +1,11 @@
-"""search_runs as a pandas DataFrame, with MLflow's columns."""
+"""What searches find as a pandas DataFrame, with MLflow's columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from localtrack.entities import Run
+from localtrack.entities import LoggedModel, Run
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -28,3 +28,25 @@ def run_frame(runs: Sequence[Run]) -> pd.DataFrame:
         for name in names:
             columns[f"{kind}.{name}"] = [getattr(run.data, kind).get(name, missing) for run in runs]
     return pd.DataFrame(columns)
+
+
+def model_frame(models: Sequence[LoggedModel]) -> pd.DataFrame:
+    """One row a model, with the columns of MLflow's LoggedModel.to_dictionary.
+
+    Raises:
+        ModuleNotFoundError: pandas is not installed.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_model_row(model) for model in models])
+
+
+#: MLflow's columns, in its order.
+_MODEL_COLUMNS = (
+    *("artifact_location", "creation_timestamp", "experiment_id", "last_updated_timestamp", "metrics", "model_id"),
+    *("model_type", "name", "params", "source_run_id", "status", "status_message", "tags"),
+)
+
+
+def _model_row(model: LoggedModel) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in _MODEL_COLUMNS} | {"metrics": model.metrics or None}

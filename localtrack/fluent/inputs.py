@@ -13,7 +13,7 @@ from localtrack.inputs import CONTEXT_TAG, input_tags
 def log_input(
     dataset: Any = None,
     context: str | None = None,
-    tags: dict[str, str] | None = None,
+    tags: dict[str, Any] | None = None,
     model: LoggedModelInput | None = None,
 ) -> None:
     """Record a dataset or a model that went into the active run; without one a run is started.

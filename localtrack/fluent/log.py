@@ -79,7 +79,10 @@ def log_metrics(
     """Append one point to each of several metrics, as one record; arguments as for log_metric."""
     service, target = _target(run_id)
     models = _models(service, target, run_id, step, model_id)
-    service.log_measured(target, metrics, timestamp or None, step, models or [None], dataset)
+    if dataset is None and not models:
+        service.log_metrics(target, metrics, timestamp or None, step)
+    else:
+        service.log_measured(target, metrics, timestamp or None, step, models or [None], dataset)
     return finished(synchronous, async_by_default=service.settings.async_logging)
 
 

@@ -11,7 +11,7 @@ from localtrack.client import TrackingClient
 from localtrack.entities import LoggedModel, LoggedModelStatus
 from localtrack.errors import TrackingError
 from localtrack.fluent.active import active_run, choose_path, thread
-from localtrack.fluent.experiments import active_experiment_id, experiment_id_for_calls
+from localtrack.fluent.experiments import experiment_id_for_calls
 from localtrack.service import Service
 from localtrack.service.active_model import active_model_id, choose, clear
 from localtrack.service.current import current_service
@@ -91,8 +91,8 @@ def clear_active_model() -> None:
 def initialize_logged_model(
     name: str | None = None,
     source_run_id: str | None = None,
-    tags: dict[str, str] | None = None,
-    params: dict[str, str] | None = None,
+    tags: dict[str, Any] | None = None,
+    params: dict[str, Any] | None = None,
     model_type: str | None = None,
     experiment_id: str | None = None,
 ) -> LoggedModel:
@@ -115,8 +115,8 @@ def initialize_logged_model(
 def create_external_model(
     name: str | None = None,
     source_run_id: str | None = None,
-    tags: dict[str, str] | None = None,
-    params: dict[str, str] | None = None,
+    tags: dict[str, Any] | None = None,
+    params: dict[str, Any] | None = None,
     model_type: str | None = None,
     experiment_id: str | None = None,
 ) -> LoggedModel:
@@ -128,29 +128,19 @@ def create_external_model(
 def _create(
     name: str | None,
     source_run_id: str | None,
-    tags: dict[str, str] | None,
-    params: dict[str, str] | None,
+    tags: dict[str, Any] | None,
+    params: dict[str, Any] | None,
     model_type: str | None,
     experiment_id: str | None,
 ) -> LoggedModel:
     run, service = active_run(), _service()
     source = source_run_id if source_run_id is not None or run is None else run.info.run_id
-    where = experiment_id if experiment_id is not None else _experiment_id(service, source)
+    if experiment_id is None:
+        experiment_id = experiment_id_for_calls(service) if run is None else run.info.experiment_id
     all_tags = {**context.context_tags(os.environ), **(tags or {})}
-    model = service.create_logged_model(where, name, model_type, source, params, all_tags)
+    model = service.create_logged_model(experiment_id, name, model_type, source, params, all_tags)
     thread.last_model_id = model.model_id
     return model
-
-
-def _experiment_id(service: Service, source_run_id: str | None) -> str:
-    """The experiment of the active run; else the active one; else that of the source run."""
-    run = active_run()
-    if run is not None:
-        return run.info.experiment_id
-    named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if source_run_id is not None and not (active_experiment_id() or named):
-        return service.run_info(source_run_id).experiment_id
-    return experiment_id_for_calls(service)
 
 
 def finalize_logged_model(model_id: str, status: str) -> LoggedModel:
@@ -178,6 +168,6 @@ def delete_logged_model_tag(model_id: str, key: str) -> None:
     _client().delete_logged_model_tag(model_id, key)
 
 
-def log_model_params(params: dict[str, str], model_id: str | None = None) -> None:
+def log_model_params(params: dict[str, Any], model_id: str | None = None) -> None:
     """Log params of a model, each once; None is the active model."""
     _client().log_model_params(model_id or active_model_id() or "", params)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from localtrack import attention, context, rules
 from localtrack.client import PARENT_TAG, TrackingClient
-from localtrack.entities import Run, RunStatus, RunTag, ViewType
+from localtrack.entities import Run, RunStatus, RunTag
 from localtrack.errors import TrackingError
 from localtrack.fluent.active import ActiveRun, active_run, push, thread
-from localtrack.fluent.experiments import active_experiment_id, experiment_id_for_calls, search_experiments
+from localtrack.fluent.experiments import active_experiment_id, experiment_id_for_calls
 from localtrack.service import Service
 from localtrack.service.current import current_service
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    pass  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 NOTE_TAG = "mlflow.note.content"
-_PAGE = 10_000
 
 
 def start_run(
@@ -146,63 +145,3 @@ def get_parent_run(run_id: str) -> Run | None:
 def delete_run(run_id: str) -> None:
     """Delete a run, softly."""
     TrackingClient().delete_run(run_id)
-
-
-def search_runs(
-    experiment_ids: list[str] | None = None,
-    filter_string: str = "",
-    run_view_type: int = ViewType.ACTIVE_ONLY,
-    max_results: int = 100_000,
-    order_by: list[str] | None = None,
-    output_format: Literal["pandas", "list"] = "list",
-    search_all_experiments: bool = False,
-    experiment_names: list[str] | None = None,
-) -> list[Run] | pd.DataFrame:
-    """Runs by descending start time, as a list (the default here) or a pandas DataFrame.
-
-    Args:
-        experiment_ids: which experiments; None or [] is the active one.
-        filter_string: must be empty: the filter language is not supported yet.
-        run_view_type: active, deleted or all.
-        max_results: how many at most.
-        order_by: at most one clause: start_time, DESC or ASC.
-        output_format: "list", or "pandas" when pandas is installed.
-        search_all_experiments: without ids and names: all active experiments.
-        experiment_names: names instead of ids.
-
-    Raises:
-        TrackingError: INVALID_PARAMETER_VALUE.
-    """
-    if output_format not in ("list", "pandas"):
-        raise TrackingError(f"Unsupported output format: {output_format}. Supported are 'pandas' and 'list'")
-    ids = _ids(experiment_ids, experiment_names, everywhere=search_all_experiments)
-    client, found, token = TrackingClient(), list[Run](), None
-    while ids and len(found) < max_results:
-        length = min(_PAGE, max_results - len(found))
-        page = client.search_runs(ids, filter_string, run_view_type, length, order_by, token)
-        found.extend(page)
-        token = page.token
-        if not token:
-            break
-    if output_format == "list":
-        return found
-    from localtrack.fluent.frame import run_frame
-
-    return run_frame(found)
-
-
-def _ids(ids: list[str] | None, names: list[str] | None, *, everywhere: bool) -> list[str]:
-    if ids and names:
-        raise TrackingError("Only experiment_ids or experiment_names can be used, but not both")
-    if ids:
-        return ids
-    if names:
-        client = TrackingClient()
-        experiments = [(name, client.get_experiment_by_name(name)) for name in names if name is not None]
-        for name, experiment in experiments:
-            if experiment is None:
-                attention.warn(f"Cannot retrieve experiment by name {name}")
-        return [experiment.experiment_id for _, experiment in experiments if experiment is not None]
-    if everywhere:
-        return [experiment.experiment_id for experiment in search_experiments()]
-    return [experiment_id_for_calls(current_service())]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from localtrack import attention, rules
 from localtrack.artifacts import paths
-from localtrack.artifacts.place import Owner, Place, root
-from localtrack.entities import FileInfo, LoggedModel, PagedList
+from localtrack.artifacts.place import Owner, Place, owner_to_read, root
+from localtrack.entities import FileInfo, PagedList
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.trouble import HINT
 from localtrack.service.core import pages
 from localtrack.service.linked import Linked
+from localtrack.service.models import missing_model
 
 if TYPE_CHECKING:
     from localtrack.artifacts.intake import Failure, Incoming
@@ -122,19 +123,15 @@ class Artifacts(Linked):
         return Owner(run.run_id, run.experiment_id)
 
     def _model_as_owner(self, model_id: object) -> Owner:
-        """A logged model that may be written to.
+        """A logged model that is not deleted.
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST, also when it is deleted.
         """
-        if not isinstance(model_id, str) or paths.reason_against(model_id) or "/" in model_id:
-            raise TrackingError(f"Invalid model id: {rules.shown(model_id)}")
-        # With an unreadable catalog the caller's word is taken, as for runs.
-        unread: LoggedModel | None = LoggedModel("", model_id, "", "", 0, 0)
-        found = self._ask(lambda catalog: catalog.model(model_id, refresh=False), unread)
-        if found is None:
-            raise TrackingError(f"Logged model with ID '{model_id}' not found.", "RESOURCE_DOES_NOT_EXIST")
-        return Owner(found.model_id, found.experiment_id, model=True)
+        model = self._model(model_id)
+        if model.deleted:
+            raise missing_model(model.model_id)
+        return Owner(model.model_id, model.experiment_id, model=True)
 
     # --- out of the store ------------------------------------------------------------------------------------------
 
@@ -175,7 +172,7 @@ class Artifacts(Linked):
         query = ("artifacts", owner.id, where)
         after = start_of(query, page_token, [str])
         try:
-            with Place(self.store, owner) as place:
+            with Place(self.store, owner_to_read(self.store, owner)) as place:
                 found = sorted(entry for entry in place.entries(where) if after is None or entry.name > str(after[0]))
         except OSError as error:
             raise StoreError(f"The artifacts of {owner.id} cannot be read: {error}") from error
@@ -215,6 +212,7 @@ class Artifacts(Linked):
         from localtrack.artifacts.fetch import exists, fetch
 
         where = paths.directory(path)
+        owner = owner_to_read(self.store, owner)
         with Place(self.store, owner) as place:
             if not exists(place, where):
                 if where:

@@ -211,32 +211,6 @@ class Experiments(Core):
         """All experiments, newest first, read page by page."""
         return pages(lambda token: self.list_experiments(view_type, page_token=token))
 
-    def search_experiments(
-        self,
-        filter: str | None = None,  # noqa: A002 - the API's name
-        order_by: list[str] | None = None,
-        view_type: int = ViewType.ACTIVE_ONLY,
-        max_results: int = 1000,
-        page_token: str | None = None,
-    ) -> PagedList[Experiment]:
-        """A page of experiments, newest first.
-
-        Raises:
-            TrackingError: a filter or another order was asked for (INVALID_PARAMETER_VALUE: not supported yet).
-        """
-        rules.no_filter(filter)
-        rules.newest_experiments_first(order_by)
-        return self.list_experiments(view_type, max_results, page_token)
-
-    def search_experiments_iter(
-        self,
-        filter: str | None = None,  # noqa: A002 - the API's name
-        order_by: list[str] | None = None,
-        view_type: int = ViewType.ACTIVE_ONLY,
-    ) -> Iterator[Experiment]:
-        """All experiments that `search_experiments` finds, read page by page."""
-        return pages(lambda token: self.search_experiments(filter, order_by, view_type, page_token=token))
-
     def update_experiment(self, experiment_id: str, new_name: str) -> None:
         """Rename an experiment.
 

@@ -25,7 +25,7 @@ from localtrack.entities import (
 )
 from localtrack.store import Store
 
-#: Ended runs that stay known; of more, the oldest are forgotten, and the catalog is asked about them again.
+#: Ended runs, and finalized models, that stay known; of more, the oldest are forgotten, and the catalog is asked again.
 ENDED_REMEMBERED = 1000
 
 
@@ -175,6 +175,7 @@ class Known:
         self.models: dict[str, KnownModel] = {}
         self.lock = threading.RLock()
         self._ended: deque[str] = deque()
+        self._finalized: deque[str] = deque()
 
     def ended(self, run_id: str) -> None:
         """Note that a run ended, and forget the one that ended longest ago when too many are remembered."""
@@ -184,6 +185,14 @@ class Known:
             run = self.runs.get(oldest)
             if run is not None and RunStatus.is_terminated(run.status) and oldest not in self._ended:
                 del self.runs[oldest]
+
+    def finalized(self, model_id: str) -> None:
+        """Note that a model got its status, and forget the one that got it longest ago, as for runs."""
+        self._finalized.append(model_id)
+        if len(self._finalized) > ENDED_REMEMBERED:
+            oldest = self._finalized.popleft()
+            if oldest not in self._finalized:
+                self.models.pop(oldest, None)
 
     def mark_experiment(self, experiment_id: str, *, deleted: bool) -> None:
         """Deleting or restoring an experiment does the same to all its runs."""

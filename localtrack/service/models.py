@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localtrack import attention, inputs
-from localtrack.entities import LoggedModel
+from localtrack.entities import LoggedModel, LoggedModelStatus
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import (
     ModelCreate,
@@ -20,7 +20,7 @@ from localtrack.rules import run_id as checked_run_id
 from localtrack.rules import shown
 from localtrack.run_names import run_name as name_from
 from localtrack.service.known import KnownModel
-from localtrack.service.runs import Runs
+from localtrack.service.search import Searches
 
 if TYPE_CHECKING:
     from localtrack.catalog.catalog import Catalog
@@ -45,7 +45,7 @@ def _in_catalog(catalog: Catalog, model_id: str) -> _Found | None:
     return None if found is None else _Found(found, deleted=living is None)
 
 
-class Models(Runs):
+class Models(Searches):
     """Operations on logged models."""
 
     def create_logged_model(
@@ -169,6 +169,8 @@ class Models(Runs):
         model = self._model(model_id)
         model.updated = self._when(self.journal.append(ModelFinalize(model.model_id, status), synced=True))
         model.status = status
+        if status != LoggedModelStatus.PENDING:
+            self.known.finalized(model.model_id)
         return model.model()
 
     def delete_logged_model(self, model_id: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from localtrack import attention, identity, rules, values
-from localtrack.entities import Metric, PagedList, Run, RunInfo, RunStatus, ViewType
+from localtrack.entities import Metric, PagedList, Run, RunInfo, RunStatus
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.ops import RunAttach, RunCreate, RunLifecycle, RunUpdate
 from localtrack.run_names import run_name as name_from
@@ -69,9 +69,10 @@ class Runs(Experiments):
         """
         wanted = rules.run_id(run_id)
         known = self.known.runs.get(wanted)
-        if known is None:
+        if known is None or not known.artifact_uri:  # without one it was taken at the caller's word
             found = self._ask(lambda catalog: catalog.run(wanted, refresh=False), None)
-            known = self.known.runs.setdefault(wanted, self._attach(wanted) if found is None else KnownRun.found(found))
+            known = self._attach(wanted) if found is None else KnownRun.found(found)
+            self.known.runs[wanted] = known
         return known.run()
 
     def _attach(self, run_id: str) -> KnownRun:
@@ -185,48 +186,6 @@ class Runs(Experiments):
         self.journal.append(RunLifecycle(run.run_id, deleted))
         run.deleted = deleted
 
-    def search_runs(
-        self,
-        experiment_ids: Sequence[str],
-        filter: str | None = None,  # noqa: A002 - the API's name
-        order_by: list[str] | None = None,
-        run_view_type: int = ViewType.ACTIVE_ONLY,
-        max_results: int = 1000,
-        page_token: str | None = None,
-    ) -> PagedList[Run]:
-        """A page of the runs of some experiments, by descending start time.
-
-        Args:
-            experiment_ids: one id or several; none finds nothing.
-            filter: must be empty: the filter language is not supported yet.
-            order_by: at most one clause: start_time, DESC or ASC.
-            run_view_type: active, deleted or all.
-            max_results: 1 to 50,000.
-            page_token: `token` of the page before.
-
-        Raises:
-            TrackingError: INVALID_PARAMETER_VALUE.
-        """
-        rules.no_filter(filter)
-        ascending = rules.oldest_first(order_by)
-        view, length = rules.view_type(run_view_type), rules.max_results(max_results)
-        ids = _experiment_ids(experiment_ids)
-        if not ids:
-            return PagedList([])
-        return self._read(
-            lambda catalog: catalog.runs(ids, view, length, page_token or None, ascending=ascending, refresh=False)
-        )
-
-    def search_runs_iter(
-        self,
-        experiment_ids: Sequence[str],
-        filter: str | None = None,  # noqa: A002 - the API's name
-        order_by: list[str] | None = None,
-        run_view_type: int = ViewType.ACTIVE_ONLY,
-    ) -> Iterator[Run]:
-        """All runs that `search_runs` finds, read page by page."""
-        return pages(lambda token: self.search_runs(experiment_ids, filter, order_by, run_view_type, page_token=token))
-
     def list_metric_history(
         self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
     ) -> PagedList[Metric]:
@@ -255,11 +214,3 @@ class Runs(Experiments):
             TrackingError: a key or value is not acceptable.
         """
         return rules.run_tags(tags, self._long)
-
-
-def _experiment_ids(given: object) -> list[str]:
-    if isinstance(given, str | int):
-        given = [given]
-    if not isinstance(given, list | tuple):
-        raise TrackingError(f"experiment_ids must be a list, got {rules.shown(given)}")
-    return [rules.experiment_id(one) for one in given]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import click
 
 from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import ModelEntry, RunEntry
 from localtrack.cli.options import existing, json_option, store_option
 from localtrack.entities import ViewType
-from localtrack.settings import Settings, load
+from localtrack.settings import DIALECTS, Settings, load
 from localtrack.store import Store
 from localtrack_sync import summary
 from localtrack_sync.accounts import default_address, errand_accounts, proven, state_paths
@@ -39,9 +40,18 @@ class Wanted:
     experiments: tuple[str, ...]
 
 
-@click.command(short_help="Deliver what is owed to an MLflow server.")
+@click.command(short_help="Deliver what is owed to an MLflow server or to Databricks.")
 @click.option(
-    "--to", metavar="URL", help="Deliver to this server, whatever the runs name: http(s)://HOST[:PORT][/PATH]."
+    "--to",
+    metavar="URL",
+    help="Deliver to this server, whatever the runs name: http(s)://HOST[:PORT][/PATH], databricks or "
+    "databricks://PROFILE.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    help="How to talk to a server that is named by an address. Default: LOCALTRACK_DIALECT, else auto: databricks for "
+    "hosts of Databricks, mlflow for all others.",
 )
 @click.option(
     "--run", "runs", multiple=True, metavar="ID", help="Only this run (or the beginning of its id). Repeatable."
@@ -52,7 +62,8 @@ class Wanted:
     "--settle",
     type=click.FloatRange(0, 86_400),
     metavar="SECONDS",
-    help="How long a request whose reply was lost may still be executed. Default: LOCALTRACK_SETTLE_SECONDS, else 120.",
+    help="How long a request whose reply was lost may still be executed. Default: LOCALTRACK_SETTLE_SECONDS, else 120, "
+    "for Databricks 300.",
 )
 @click.option(
     "--connections",
@@ -74,6 +85,7 @@ def sync(
     store: Store,
     *,
     to: str | None,
+    dialect: str | None,
     runs: tuple[str, ...],
     experiments: tuple[str, ...],
     dry_run: bool,
@@ -82,7 +94,7 @@ def sync(
     patience: float,
     as_json: bool,
 ) -> int:
-    """Deliver what is owed to an MLflow server, once, however often it is started.
+    """Deliver what is owed to an MLflow server or to Databricks, once, however often it is started.
 
     Without --to each run goes to the server that was named when it was logged (set_tracking_uri, MLFLOW_TRACKING_URI),
     else to LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI. It may be stopped at any moment and started again.
@@ -90,7 +102,7 @@ def sync(
     Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look. 1: an error.
     2: usage.
     """
-    environ = os.environ
+    environ: Mapping[str, str] = os.environ if dialect is None else {**os.environ, "LOCALTRACK_DIALECT": dialect}
     settings = load(environ)
     wanted = Wanted(parse_remote(to, environ) if to is not None else None, runs, experiments)
     with Catalog(existing(store)) as catalog:
@@ -109,6 +121,7 @@ def sync(
                 settle_s=settings.settle_seconds if settle is None else settle,
                 connections=connections or settings.connections,
                 patience_s=patience,
+                folder=settings.databricks_folder,
             ),
             transport_settings(environ),
             environ,
@@ -127,9 +140,27 @@ def chosen(catalog: Catalog, wanted: Wanted, settings: Settings, environ: Mappin
     """Which of the store's runs and experiments go where, as of now."""
     index = catalog.run_index()
     runs = select(index, wanted.runs, wanted.experiments)
-    empty = [] if wanted.runs or wanted.experiments else _without_runs(catalog, {run.experiment_id for run in index})
+    models = _models_of(catalog, wanted, {run.run_id for run in index}, runs)
+    empty = []
+    if not wanted.runs and not wanted.experiments:
+        used = {run.experiment_id for run in index} | {model.experiment_id for model in models}
+        empty = _without_runs(catalog, used)
     default = default_address(settings, environ)
-    return choose(runs, empty, wanted.to, default, lambda run: proven(run, settings), environ)
+    return choose(runs, empty, wanted.to, default, lambda one: proven(one, settings), environ, models)
+
+
+def _models_of(catalog: Catalog, wanted: Wanted, known: set[str], runs: Sequence[RunEntry]) -> list[ModelEntry]:
+    """Logged models that go along: those of the runs, and those without a run that stand in the same experiments."""
+    models = catalog.model_index(refresh=False)
+    if not wanted.runs and not wanted.experiments:
+        return models
+    ids = {run.run_id for run in runs}
+    within = set() if wanted.runs else {run.experiment_id for run in runs}
+    return [
+        model
+        for model in models
+        if (model.source_run_id in ids if model.source_run_id in known else model.experiment_id in within)
+    ]
 
 
 def _without_runs(catalog: Catalog, with_runs: set[str]) -> list[str]:

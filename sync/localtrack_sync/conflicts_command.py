@@ -36,12 +36,13 @@ class Entry:
 
     Attributes:
         remote: URL, "" when journals disagree among themselves.
-        scope, scope_id: "run" or "experiment", and its local id.
-        name: name of the run or experiment.
-        link: the run's page on the remote, or None.
+        scope, scope_id: "run", "model" or "experiment", and its local id.
+        name: name of the run, logged model or experiment.
+        link: the run's or model's page on the remote, or None.
         state: "conflict", "rejected" or "parked".
-        kind: "param", "journals", "tag", "metric", "status", "name", "lifecycle"; "run", "experiment": all of it.
-        key: name of the param, tag or metric.
+        kind: "param", "journals", "tag", "metric", "model_metric", "dataset", "model_input", "output", "log_model",
+            "status", "name", "lifecycle"; "run", "model", "experiment": all of it.
+        key: name of the param, tag or metric; id of the model.
         ours, theirs: what was logged here, and what stands there (None: nothing, or not a matter of values).
         reason: the remote's words or ours, "" for a conflict.
         since_ms: milliseconds since the epoch, or None.
@@ -100,8 +101,10 @@ def entries(store: Store) -> Iterator[Entry]:
     """
     with Catalog(store) as catalog:
         index = catalog.run_index()
+        models = catalog.model_index(refresh=False)
         disputed = [one for run in index if run.param_conflicts for one in _among_journals(catalog, run)]
     names = {("run", run.run_id): run.name for run in index}
+    names |= {("model", model.model_id): model.name for model in models}
     names |= {("experiment", run.experiment_id): run.experiment_name for run in index}
     seen = set()
     for path in state_paths(store):
@@ -122,7 +125,7 @@ def _among_journals(catalog: Catalog, run: RunEntry) -> Iterator[Entry]:
 
 def _of_remote(state: StateReader, names: dict[tuple[str, str], str]) -> Iterator[Entry]:
     url = state.remote.url
-    links = {one.scope_id: f"{url}/#/runs/{one.remote_id}" for one in state.records(RunBinding) if one.remote_id}
+    links = {one.scope_id: _page(url, state.remote.dialect, one) for one in state.records(RunBinding) if one.remote_id}
 
     def entry(record: Conflict | Rejected | Parked, how: str, ours: str | None, theirs: str | None, why: str) -> Entry:
         name = names.get((record.scope, record.scope_id), record.scope_id)
@@ -138,10 +141,20 @@ def _of_remote(state: StateReader, names: dict[tuple[str, str], str]) -> Iterato
         yield entry(waiting, "parked", waiting.value, None, waiting.reason)
 
 
+def _page(url: str, dialect: str, bound: RunBinding) -> str:
+    """Where the remote's web page shows a run or logged model."""
+    start = f"{url}/#mlflow" if dialect == "databricks" else f"{url}/#"
+    if bound.scope == "model":
+        return f"{start}/experiments/{bound.experiment_remote_id}/models/{bound.remote_id}"
+    if dialect == "databricks":
+        return f"{start}/experiments/{bound.experiment_remote_id}/runs/{bound.remote_id}"
+    return f"{start}/runs/{bound.remote_id}"
+
+
 def _print_place(found: Sequence[Entry]) -> None:
     first = found[0]
     title = f"{first.scope} {visible(first.name)}"
-    click.echo(click.style(title, bold=True) + (f"  {first.scope_id}" if first.scope == "run" else ""))
+    click.echo(click.style(title, bold=True) + (f"  {first.scope_id}" if first.scope != "experiment" else ""))
     click.echo(f"  {first.link or first.remote or 'in this store'}")
     for entry in found:
         kind = "param" if entry.kind == "journals" else entry.kind

@@ -5,10 +5,20 @@ from __future__ import annotations
 import base64
 import configparser
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from localtrack.errors import CredentialError
+
+
+class NoTokenYet(Exception):  # noqa: N818 - trouble that passes
+    """Nobody answers where tokens come from; the request was not sent and may be tried again."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +28,33 @@ class Credential:
     Attributes:
         header: value of the header, or None for no credentials; not part of the representation.
         source: where it came from, in words for people.
+        headers: further headers of the login; not part of the representation.
+        refused: to be called when the remote does not accept it; True: the next credential will be another one.
     """
 
     header: str | None = field(default=None, repr=False)
     source: str = "no credentials"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    refused: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
+
+
+class Login(Protocol):
+    """Where the credentials of one remote come from."""
+
+    def check(self) -> None:
+        """Say what cannot work, without asking anybody.
+
+        Raises:
+            CredentialError: it cannot.
+        """
+
+    def current(self) -> Credential:
+        """The credential as of now.
+
+        Raises:
+            CredentialError: there is none that can be used.
+            NoTokenYet: there will be one, perhaps.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +72,10 @@ class CredentialSource:
     environ: Mapping[str, str] = field(repr=False)
     userinfo: tuple[str, str] | None = field(default=None, repr=False)
 
+    def check(self) -> None:
+        """See Login."""
+        self.current()
+
     def current(self) -> Credential:
         """The credential as of now.
 
@@ -53,7 +90,7 @@ class CredentialSource:
             return _basic(name, password, source)
         token = self.environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
         if token:
-            return Credential(f"Bearer {_header_safe(token, 'MLFLOW_TRACKING_TOKEN')}", "MLFLOW_TRACKING_TOKEN")
+            return Credential(f"Bearer {header_safe(token, 'MLFLOW_TRACKING_TOKEN')}", "MLFLOW_TRACKING_TOKEN")
         return Credential()
 
     def _name_and_password(self) -> tuple[str, str, str]:
@@ -104,7 +141,12 @@ def _basic(name: str, password: str, source: str) -> Credential:
     return Credential(f"Basic {packed}", source)
 
 
-def _header_safe(token: str, source: str) -> str:
+def header_safe(token: str, source: str) -> str:
+    """The token, when an HTTP header can carry it.
+
+    Raises:
+        CredentialError: it cannot; the message does not show the token.
+    """
     if not token.isascii() or not token.isprintable():
         raise CredentialError(f"{source} holds characters that no HTTP header can carry; nothing was sent.")
     return token

@@ -198,7 +198,7 @@ class ReadPoints:
             read, and (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is
             not named in `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice
             when it is sent twice.
-        model_id: only points that were logged to this logged model; None: all.
+        model_id: only points that were logged to this logged model, "": to any; None: all.
     """
 
     run_id: str

@@ -66,7 +66,7 @@ class Engine:
         self.results = Results()
         self.progress = Progress()
         self._desk = Desk(settings, rng, self.progress)
-        self._gate = Gate(rng, settings.patience_s)
+        self._gate = Gate(rng, settings.patience_s, pace=self._desk.limits.pace)
         self._judge = verdicts
         self._slots: list[Slot] = []
         self._by_key: dict[Key, Slot] = {}
@@ -324,8 +324,9 @@ class Engine:
             self._open.add(PROBE_JOB)
             self.progress.requests += 1
             return Start(PROBE_JOB, Send(PROBE))
-        slot = self._asking.popleft()
-        assert slot.ask is not None, "it stands in line with a request"
+        slot = self._gate.take(self._asking, now)
+        if slot is None or slot.ask is None:
+            return None
         self._open.add(slot.number)
         self.progress.requests += 1
         self.progress.bytes_sent += slot.ask.request.bytes_sent
@@ -392,7 +393,7 @@ class Engine:
         times = [(until, self._slots[number].why) for until, number in self._sleeping[:1]]
         why = f"the remote is away: {self._gate.trouble}"
         if self._asking and self._has_room():
-            times.append((self._gate.ready_at, why))
+            times.append(self._gate.opens(self._asking, self._desk.now))
         gives_up = self._gate.gives_up_at()
         if gives_up is not None and not self.results.stopped:
             times.append((gives_up, why))

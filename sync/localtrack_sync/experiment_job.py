@@ -16,6 +16,7 @@ from localtrack_sync.effects import ReadExperiment, Request
 from localtrack_sync.item_pass import DELETED, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
+from localtrack_sync.places import FOLDER_SETTING, placed
 from localtrack_sync.records import Cell, Conflict, ExperimentBinding, Parked, Rejected
 from localtrack_sync.request import UID_TAG, create_experiment, get, on_experiment
 from localtrack_sync.run_job import result_of
@@ -34,7 +35,14 @@ class ExperimentPass:
     def __init__(self, desk: Desk, ledger: Ledger, desired: DesiredExperiment) -> None:
         self.desk = desk
         self.ledger = ledger
-        self.desired = desired
+        self.desired = self.local = desired
+
+    def settle_in(self) -> None:
+        """Where names are paths, `desired` has the names that the remote knows (`local` is as the store has it)."""
+        if self.desk.limits.names_are_paths:
+            cell = self.ledger.cells.get(NAME)
+            there = cell.base if cell is not None and self.ledger.experiment is not None else None
+            self.desired = placed(self.local, self.desk.folder, there)
 
     @property
     def binding(self) -> ExperimentBinding:
@@ -87,9 +95,11 @@ def experiment_job(desk: Desk, experiment_id: str, *, needed: bool) -> Part[JobR
         if desired is None:
             raise Ended(Ending.OWED, "this store has no such experiment")  # noqa: TRY301 - one way out for all endings
         p = ExperimentPass(desk, ledger, desired)
+        p.settle_in()
         if not needed and not p.owed() and not ledger.parked:
             return result_of(ledger, Ending.DELIVERED, "")
         yield Need("remote", "")
+        p.settle_in()
         yield from _deliver(p, needed=needed)
     except Ended as end:
         yield Bound("", reason=end.reason, ending=end.ending)
@@ -131,7 +141,10 @@ def _bind(p: ExperimentPass) -> Part[RemoteExperiment | None]:
     """Adopt the experiment of this name, or create it. None: it was bound before."""
     if p.ledger.experiment is not None:
         return None
+    if p.desk.limits.names_are_paths and not p.desk.folder and not p.local.name.startswith("/"):
+        yield from _park(p, f"{p.desk.no_folder}; name a folder: {FOLDER_SETTING}")
     virgin = NAME not in p.ledger.cells  # an earlier process may have sent a create whose answer it did not hear
+    words = "no create of the experiment was answered"
     for attempt in range(TRIES):
         if attempt:
             yield Wait(p.desk.now + min(2.0**attempt, p.desk.settle_s / 4), "the experiment is not visible yet")
@@ -150,11 +163,21 @@ def _bind(p: ExperimentPass) -> Part[RemoteExperiment | None]:
             raise
         if judged.verdict is Verdict.OK:
             return (yield from _created(p, str(judged.body["experiment_id"]), virgin=virgin))
+        if judged.verdict not in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS):
+            yield from p.ledger.save(drops=(p.ledger.cells[NAME],) if virgin else ())
+            yield from _park(p, f"the experiment cannot be created: {judged.words}{_advice(judged.words)}")
         virgin = False
         p.ledger.unknown[NAME] = p.desk.now
-        if judged.verdict not in (Verdict.UNKNOWN, Verdict.MAYBE, Verdict.EXISTS):
-            yield from _park(p, f"the experiment cannot be created: {judged.words}")
-    raise Ended(Ending.OWED, "no create of the experiment was answered")
+        taken = judged.verdict is Verdict.EXISTS and "node named" in judged.words.lower()
+        words = f"{judged.words} (and it is no experiment)" if taken else words
+    raise Ended(Ending.OWED, words)
+
+
+def _advice(words: str) -> str:
+    """What to do about a refused create, where that is known."""
+    if "parent directory" in words.lower():
+        return f" Make that folder in the workspace, or name another one: {FOLDER_SETTING}."
+    return ""
 
 
 def _await_other_name(p: ExperimentPass) -> Part[None]:
@@ -165,15 +188,22 @@ def _await_other_name(p: ExperimentPass) -> Part[None]:
 
 
 def _create_request(p: ExperimentPass) -> Request:
-    tags = {UID_TAG: p.desired.experiment_id, **{k: v for k, v in p.tags().items() if v is not None}}
+    tags = {UID_TAG: p.desired.experiment_id, **_first_tags(p)}
     location = p.desired.artifact_location or ""
     remote_place = "://" in location and not location.startswith("file:")  # a path here means nothing over there
     return create_experiment(p.desired.name, location if remote_place else None, tags)
 
 
+def _first_tags(p: ExperimentPass) -> dict[str, str]:
+    """Tags that travel in the create; the others follow."""
+    limits = p.desk.limits
+    tags = {k: v for k, v in sorted(p.tags().items()) if v is not None and limits.sure(k, v)}
+    return dict(list(tags.items())[: limits.create_tags - 1])
+
+
 def _created(p: ExperimentPass, remote_id: str, *, virgin: bool) -> Part[RemoteExperiment]:
-    tags = {k: v for k, v in p.tags().items() if v is not None}
-    cells = [p.cell(k, v) for k, v in p.tags().items()]
+    tags = _first_tags(p)
+    cells = [p.cell(k, v) for k, v in p.tags().items() if k in tags or v is None]
     # A create of ours that was not answered fails while the name is taken; once we rename, it would succeed.
     echo = "" if virgin else spelled(p.desired.name)
     cells += [replace(p.cell(NAME, p.desired.name), unsettled=echo), p.cell(DELETED, "0")]
@@ -341,7 +371,8 @@ def _register(
         pending = _pending(p, cell if cell is not None else p.cell(key, seen), want)
         yield from ledger.save(pending)
         try:
-            judged: Judged = yield Ask(request, repeat=True)
+            # Servers before 3 and Databricks have no route that removes a tag.
+            judged: Judged = yield Ask(request, repeat=True, optional=request.path.endswith("delete-experiment-tag"))
         except Ended:
             yield from _undo(p, cell, pending)
             raise

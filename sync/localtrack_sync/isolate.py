@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from localtrack_sync.effects import Request
 from localtrack_sync.jobs import Ending
 from localtrack_sync.steps import Ask, Desk, Ended, Gone, Inactive, Part
+from localtrack_sync.values import INFINITY
 from localtrack_sync.verdict import Judged, Verdict
 
 P = TypeVar("P")
@@ -73,6 +74,7 @@ class Line(Generic[P]):
         self.desk = desk
         self.courier = courier
         self.stack = [(parcel, tries) for parcel in reversed(parcels)]
+        self.full = False  # a record that stood alone met a quota: nothing else will fit
 
     def run(self) -> Part[None]:
         """Deliver, reject or park every record in line.
@@ -98,15 +100,17 @@ class Line(Generic[P]):
                 raise Inactive(judged.words)
             case Verdict.FORBIDDEN:
                 raise Ended(Ending.PARKED, judged.words)
-            case Verdict.REFUSED | Verdict.TOO_LARGE:
+            case Verdict.REFUSED | Verdict.TOO_LARGE | Verdict.FULL:
                 yield from self._refused(parcel, judged)
             case _:
                 yield from self._unknown(parcel, tries + 1, judged)
 
     def _refused(self, parcel: P, judged: Judged) -> Part[None]:
         size = self.courier.size(parcel)
-        if size == 1:
-            yield from self.courier.reject(parcel, judged.words)
+        if size == 1 or (self.full and judged.verdict is Verdict.FULL):
+            self.full = self.full or judged.verdict is Verdict.FULL
+            for each in range(size):
+                yield from self.courier.reject(self.courier.pick(parcel, [each]), judged.words)
             return
         index = self.courier.index
         named = index.search(judged.words) if index is not None and judged.verdict is Verdict.REFUSED else None
@@ -114,7 +118,11 @@ class Line(Generic[P]):
             meant = int(named[1])
             yield from self.courier.reject(self.courier.pick(parcel, [meant]), judged.words)
             self.stack.append((self.courier.pick(parcel, [i for i in range(size) if i != meant]), 0))
-        else:
+            return
+        if self.desk.limits.partial_refusals:
+            # The refusal is an answer: what it wrote is there by now. No settle time for each half.
+            parcel = yield from self.courier.recheck(parcel, -INFINITY, judged)
+        if self.courier.size(parcel):
             self._halve(parcel)
 
     def _unknown(self, parcel: P, tries: int, judged: Judged) -> Part[None]:

@@ -26,7 +26,7 @@ class ReplaySettings:
 
     Attributes:
         settle_s: how long a request without an answer may still be executed by the remote. Above the longest server and
-            proxy timeout.
+            proxy timeout. None: as the dialect's limits say.
         connections: requests open at once. Two keep a remote busy while we compute, and are polite to a shared one.
         patience_s: how long the remote may be away before a job ends with "owed"; None: for ever (daemon). Waiting for
             the settle time does not count.
@@ -34,19 +34,22 @@ class ReplaySettings:
         wall_offset_s: seconds since the epoch minus the clock of `Engine.next`.
         window: metric points read from the catalog at once: what one run holds in memory.
         dedupes: whether the remote stores a repeated point once; None: ask it.
+        folder: (Databricks) workspace folder of the experiments whose names are no absolute paths; "": the home of the
+            user whose credentials these are, asked for.
         netloc: the remote's host, and port where it has one: what it names by this name is itself.
         artifact_batch: files that are sent before they are looked at together.
         multipart_from: bytes from which a file is sent in parts, where the remote offers it; MLflow's own threshold.
         part_bytes: length of a part; larger when the file would have more parts than storages take.
     """
 
-    settle_s: float = 120.0
+    settle_s: float | None = None
     connections: int = 2
     patience_s: float | None = 30.0
     dialect: str = "mlflow"
     wall_offset_s: float = 0.0
     window: int = 10_000
     dedupes: bool | None = None
+    folder: str = ""
     netloc: str = ""
     artifact_batch: int = 500
     multipart_from: int = 500 << 20

@@ -12,16 +12,24 @@ import json
 from collections.abc import Sequence
 
 from localtrack.catalog.desired import Point
-from localtrack_sync.effects import ReadPoints, Request
-from localtrack_sync.isolate import INDEX, TRIES, Line
-from localtrack_sync.jobs import Ending
+from localtrack_sync.effects import ReadPoints
+from localtrack_sync.isolate import TRIES, Line
+from localtrack_sync.model_metrics import (
+    ModelCourier,
+    apart,
+    left_out,
+    refuse_twins,
+    retry_links,
+    send_apart,
+    unknown_models,
+)
+from localtrack_sync.named_models import find_models
 from localtrack_sync.plan import Batch, cut
-from localtrack_sync.records import Intent, Parked, Record, Rejected, Watermark
-from localtrack_sync.request import API, get_history
+from localtrack_sync.points import PointCourier, name_of
+from localtrack_sync.records import Intent, Parked, Record, Watermark
 from localtrack_sync.run_pass import RunPass
-from localtrack_sync.steps import Ended, Gone, Part, Turn, read, settled
-from localtrack_sync.values import INFINITY, Identity, identity, remote_identity
-from localtrack_sync.verdict import Judged, Verdict
+from localtrack_sync.steps import Part, Turn
+from localtrack_sync.values import INFINITY
 
 #: A window that is found open is read whole, however large it was when it was opened.
 ALL = 1 << 40
@@ -30,6 +38,7 @@ ALL = 1 << 40
 def deliver_metrics(p: RunPass) -> Part[None]:
     """Bring every point that is known now to an end: delivered, rejected or parked."""
     yield from _retry_parked(p)
+    yield from retry_links(p)
     yield from _mark_suspects(p)
     while "metrics" in p.ledger.intents or p.owed_heads():
         yield from _window(p)
@@ -62,6 +71,15 @@ def _window(p: RunPass) -> Part[None]:
         distinct=not desk.dedupes,
     )
     end = _end_of(upto, points, limit)
+    twins = () if desk.dedupes else (yield from left_out(p, after, end, points))
+    unknown = unknown_models(p, [*points, *twins] if twins else points)
+    if unknown:
+        del points  # while their models are waited for, nothing is held in memory
+        yield from find_models(p, unknown)
+        return
+    plain, linked = yield from apart(p, points)
+    if twins:
+        yield from refuse_twins(p, twins)
     if not points:
         yield from _close(p, end, points)
         return
@@ -73,13 +91,27 @@ def _window(p: RunPass) -> Part[None]:
         covers = tuple(f"{inc}={pos}" for inc, pos in sorted(end.items()))
         yield from ledger.save(Intent("run", p.desired.run_id, "metrics", covers))
     courier = PointCourier(p, top_ts=max((m.top_ts for m in ledger.watermarks.values()), default=-1))
-    todo: Sequence[Point] = points
+    sent: list[Point] = []
     if verify:
-        todo = [q for q in points if not ledger.is_stuck("metric", _name(q))]
-        todo = yield from courier.missing(todo, p.unknown_since() if suspect else -INFINITY)
+        plain, linked, sent = yield from _unsent(p, courier, plain, linked, p.unknown_since() if suspect else -INFINITY)
     courier.provable = not verify and not p.desired.attached
-    yield from Line(desk, courier, cut(todo, desk.limits, nan_apart=not desk.nan_safe)).run()
+    yield from Line(desk, courier, cut(plain, desk.limits, nan_apart=not desk.nan_safe)).run()
+    if linked or sent:
+        yield from send_apart(p, courier, linked, sent)
     yield from _close(p, end, points)
+
+
+def _unsent(
+    p: RunPass, courier: PointCourier, plain: Sequence[Point], linked: Sequence[Point], since: float
+) -> Part[tuple[list[Point], list[Point], list[Point]]]:
+    """Points of a window that may have been sent before: what is missing, and what belongs to models and is there."""
+    plain = [q for q in plain if not p.ledger.is_stuck("metric", name_of(q))]
+    linked = [q for q in linked if not p.ledger.is_stuck("metric", name_of(q))]
+    if p.desk.dedupes or not linked:  # what the run shows proves nothing of the model's side, and a repeat is harmless
+        return (yield from courier.missing(plain, since)), list(linked), []
+    missing = set(map(id, (yield from courier.missing([*plain, *linked], since))))
+    rest = [q for q in linked if id(q) in missing]
+    return [q for q in plain if id(q) in missing], rest, [q for q in linked if id(q) not in missing]
 
 
 def _close(p: RunPass, end: dict[str, int], points: Sequence[Point]) -> Part[None]:
@@ -112,10 +144,6 @@ def _marks_of(intent: Intent) -> dict[str, int]:
     return {inc: int(pos) for inc, _, pos in pairs}
 
 
-def _name(point: Point) -> str:
-    return f"{point.incarnation}:{point.pos}"
-
-
 def _retry_parked(p: RunPass) -> Part[None]:
     """Points that were parked: verified, then tried again."""
     parked = {key: r for (kind, key), r in sorted(p.ledger.parked.items()) if kind == "metric"}
@@ -124,9 +152,17 @@ def _retry_parked(p: RunPass) -> Part[None]:
         return
     courier = PointCourier(p, top_ts=0)
     courier.provable = False
-    points = yield from courier.missing([_point_of(r) for r in parked.values()], p.unknown_since())
-    alone = [half for batch in cut(points, p.desk.limits, nan_apart=True) for half in _singles(batch)]
+    points = [_point_of(r) for r in parked.values()]
+    plain = [q for q in points if q.model_id is None or not p.desk.models]
+    linked = [q for q in points if q.model_id is not None and p.desk.models]
+    if not p.desk.dedupes:
+        linked = yield from courier.missing(linked, p.unknown_since())
+    plain = yield from courier.missing(plain, p.unknown_since())
+    alone = [half for batch in cut(plain, p.desk.limits, nan_apart=True) for half in _singles(batch)]
     yield from Line(p.desk, courier, alone, tries=TRIES - 1).run()
+    there = {q.model_id: q.model_id for q in linked if q.model_id is not None}
+    alone = [half for batch in cut(linked, p.desk.limits, nan_apart=True, models=there) for half in _singles(batch)]
+    yield from Line(p.desk, ModelCourier(p, courier, there), alone, tries=TRIES - 1).run()
     done = [r for key, r in parked.items() if ("metric", key) not in p.put_off]
     yield from p.ledger.save(drops=done)
 
@@ -138,117 +174,5 @@ def _singles(batch: Batch) -> list[Batch]:
 def _point_of(parked: Parked) -> Point:
     inc, _, pos = parked.key.rpartition(":")
     row = json.loads(parked.value)
-    return Point(inc, int(pos), row["key"], float(row["value"]), row["timestamp"], row["step"])
-
-
-class PointCourier:
-    """Points as parcels that are batches.
-
-    Attributes:
-        top_ts: greatest timestamp of any point that was ever sent for this run, before this window.
-        provable: no point of the window was ever sent before, by us or others, so that a fence that is newer than
-            everything sent proves its batch.
-    """
-
-    index = INDEX
-    optional = False
-
-    def __init__(self, p: RunPass, top_ts: int) -> None:
-        self.p = p
-        self.top_ts = top_ts
-        self.provable = True
-        self.sent: dict[str, int] = {}
-
-    def request(self, parcel: Batch) -> Request:
-        """See isolate.Courier."""
-        fence = parcel.fence
-        if fence is not None and not (self.provable and fence.ts > max(self.top_ts, self.sent.get(fence.key, -1))):
-            parcel.fence = None
-        for point in parcel.points:
-            if point.ts > self.sent.get(point.key, -1):
-                self.sent[point.key] = point.ts
-        return Request("POST", f"{API}/runs/log-batch", parcel.body(self.p.remote_id))
-
-    def size(self, parcel: Batch) -> int:
-        """See isolate.Courier."""
-        return len(parcel.points)
-
-    def pick(self, parcel: Batch, indexes: Sequence[int]) -> Batch:
-        """See isolate.Courier."""
-        return Batch([parcel.points[i] for i in indexes], [parcel.rows[i] for i in indexes])
-
-    def delivered(self, parcel: Batch) -> Part[None]:
-        """See isolate.Courier. The window's watermark says it; nothing is saved for a single batch."""
-        self.p.desk.progress.metrics += len(parcel.points)
-        yield from ()
-
-    def recheck(self, parcel: Batch, since: float, judged: Judged) -> Part[Batch]:
-        """See isolate.Courier."""
-        del judged
-        self.p.last_unknown = since
-        if parcel.fence is not None:
-            remote = yield from self.p.look()
-            if remote.latest.get(parcel.fence.key) == identity(parcel.fence):
-                yield from self.delivered(parcel)
-                return Batch()
-        missing = yield from self.missing(parcel.points, since)
-        left = set(map(id, missing))
-        return self.pick(parcel, [i for i, point in enumerate(parcel.points) if id(point) in left])
-
-    def missing(self, points: Sequence[Point], since: float) -> Part[list[Point]]:
-        """Which of these points the remote does not have; one of each, if some are identical.
-
-        Args:
-            points: that may have been sent.
-            since: since when that has been unknown: on a remote without deduplication absence is believed only a settle
-                time later.
-        """
-        wanted: dict[Identity, Point] = {}
-        for point in points:
-            wanted.setdefault(identity(point), point)
-        begun = self.p.desk.now  # what was executed while we read need not be in what we read
-        absent = yield from self._absent(set(wanted))
-        if absent and not self.p.desk.dedupes and begun < since + self.p.desk.settle_s:
-            yield from settled(self.p.desk, since)
-            absent = yield from self._absent(absent)
-        self.p.desk.progress.metrics += len(points) - len(absent)
-        return [point for point in wanted.values() if identity(point) in absent]
-
-    def _absent(self, wanted: set[Identity]) -> Part[set[Identity]]:
-        """Read the histories of the keys that the remote knows."""
-        if not wanted:
-            return set()
-        remote = yield from self.p.look()
-        absent = set(wanted)
-        for key in sorted({one[0] for one in wanted} & set(remote.latest)):
-            absent -= yield from self._stored(key, {one for one in wanted if one[0] == key})
-        return absent
-
-    def _stored(self, key: str, wanted: set[Identity]) -> Part[set[Identity]]:
-        """Which of these points of one key the remote has."""
-        stored: set[Identity] = set()
-        token = ""
-        while True:
-            page = get_history(self.p.remote_id, key, self.p.desk.limits.history_page, token)
-            judged = yield from read(page)
-            if judged.verdict is Verdict.GONE:
-                raise Gone(judged.words)
-            if judged.verdict is not Verdict.OK:
-                raise Ended(Ending.PARKED, f"the history of metric {key} cannot be read: {judged.words}")
-            stored |= wanted & {remote_identity(m) for m in judged.body.get("metrics") or ()}
-            before, token = token, str(judged.body.get("next_page_token") or "")
-            if not token or token == before or len(stored) == len(wanted):
-                return stored
-
-    def reject(self, parcel: Batch, words: str) -> Part[None]:
-        """See isolate.Courier."""
-        (point,), (row,) = parcel.points, parcel.rows
-        wall_s = self.p.desk.wall_s
-        record = Rejected("run", self.p.desired.run_id, "metric", _name(point), row, words, wall_s)
-        old = self.p.ledger.parked.get(("metric", _name(point)))
-        yield from self.p.ledger.save(record, drops=(old,) if old is not None else ())
-
-    def park(self, parcel: Batch, words: str) -> Part[None]:
-        """See isolate.Courier."""
-        (point,), (row,) = parcel.points, parcel.rows
-        yield from self.p.park("metric", _name(point), row, words)
+    more = (row.get("model_id"), row.get("dataset_name"), row.get("dataset_digest"))
+    return Point(inc, int(pos), row["key"], float(row["value"]), row["timestamp"], row["step"], *more)

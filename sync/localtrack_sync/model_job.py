@@ -9,14 +9,22 @@ from localtrack.catalog.desired import DesiredModel
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import after_write, before_write
 from localtrack_sync.effects import ReadFiles, ReadModel
+from localtrack_sync.files import file_open
 from localtrack_sync.item_pass import DELETED, STATUS
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import register
 from localtrack_sync.model_pass import ModelPass
+from localtrack_sync.named_models import no_models
 from localtrack_sync.params import deliver_params
 from localtrack_sync.request import delete_model, finalize_model
-from localtrack_sync.run_job import deliver_all_files, refuse_reserved, remote_run, result_of
+from localtrack_sync.run_job import (
+    bound_experiment,
+    deliver_all_files,
+    refuse_reserved,
+    remote_run,
+    result_of,
+)
 from localtrack_sync.snapshot import STATUSES, RemoteModel
 from localtrack_sync.steps import Ask, Bound, Desk, Ended, Gone, Inactive, Need, Part
 from localtrack_sync.tags import Tagger
@@ -28,12 +36,6 @@ ROUNDS = 50
 TRIES = 8
 #: Statuses of the journals -> on the wire.
 ON_THE_WIRE = {status: wire for wire, status in STATUSES.items()}
-
-
-def no_models(desk: Desk) -> str:
-    """Why nothing that needs logged models can be delivered to this remote."""
-    server = f"MLflow {desk.version}" if desk.version else "its version is not known"
-    return f"this server has no logged models ({server}); they flow when it is upgraded"
 
 
 def model_job(desk: Desk, model_id: str) -> Part[JobResult]:
@@ -79,11 +81,7 @@ def _bind(p: ModelPass) -> Part[None]:
     yield Need("remote", "")
     if not desk.models:
         yield from p.park_whole(no_models(desk))
-    experiment: Bound | None = yield Need("experiment", desired.experiment_id)
-    if experiment is None:
-        raise Ended(Ending.OWED, "its experiment is not on the remote yet")
-    if not experiment.remote_id:
-        raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
+    experiment = yield from bound_experiment(desired.experiment_id)
     if not p.is_bound and desired.source_run_id:
         p.source = yield from remote_run(desired.source_run_id)
         if p.source is None:
@@ -109,7 +107,8 @@ def _rounds(p: ModelPass) -> Part[None]:
         p.files = yield ReadFiles(p.uid)
         if p.data_owed():
             continue
-        yield from _finalize(p)
+        if not any(file_open(p.ledger, file) for file in p.files):
+            yield from _finalize(p)
         if p.desired.deleted:
             yield from _delete(p)
         return

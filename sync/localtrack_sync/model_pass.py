@@ -82,7 +82,7 @@ class ModelPass(ItemPass):
         tags: dict[str, str] = {}
         for into, items, most in ((params, self.params(), limits.params), (tags, self.tags(), limits.create_tags - 2)):
             for key, value in items.items():
-                if value is None or len(into) >= most:
+                if value is None or len(into) >= most or not limits.sure(key, value):
                     continue
                 size += size_of([(key, value)])
                 if size > limits.create_tag_bytes:

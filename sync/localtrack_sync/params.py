@@ -32,7 +32,8 @@ def deliver_params(p: ItemPass) -> Part[None]:
     if not owed:
         return
     courier = ParamCourier(p)
-    rest = tuple(sorted(owed.items()))
+    sure = p.desk.limits.sure
+    rest = tuple(sorted(owed.items(), key=lambda pair: (not sure(*pair), pair)))
     if not p.binding.fresh or p.must_look:
         rest = yield from courier.compare(rest, (yield from p.look()))
     yield from Line(p.desk, courier, list(courier.parcels(rest))).run()
@@ -86,7 +87,8 @@ class ParamCourier:
         parcel: list[tuple[str, str]] = []
         for pair in owed:
             more = size_of([pair])
-            if parcel and (len(parcel) >= limits.params or size + more > limits.body_bytes - 1000):
+            full = len(parcel) >= limits.params or size + more > limits.body_bytes - 1000
+            if parcel and (full or limits.sure(*pair) != limits.sure(*parcel[-1])):
                 parcels.append(tuple(parcel))
                 parcel, size = [], 0
             parcel.append(pair)

@@ -8,7 +8,7 @@ batch and answer 200.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from localtrack.catalog.desired import Point
@@ -65,12 +65,15 @@ class _Group:
         self.bytes = ENVELOPE_BYTES
 
 
-def cut(points: Sequence[Point], limits: Limits, *, nan_apart: bool) -> list[Batch]:
+def cut(
+    points: Sequence[Point], limits: Limits, *, nan_apart: bool, models: Mapping[str, str] | None = None
+) -> list[Batch]:
     """Points in batches within the limits, each point once, order kept within a key.
 
     Args:
         points: in any order.
         limits: of the remote.
+        models: local ids of logged models -> ids on the remote; a point of any other goes without its model.
         nan_apart: NaNs go in batches of their own: servers before 3.16 refuse for ever to repeat a batch with one.
     """
     done: list[Batch] = []
@@ -94,6 +97,8 @@ def cut(points: Sequence[Point], limits: Limits, *, nan_apart: bool) -> list[Bat
             table[key] = group
             group.keys[key] = json.dumps(key)
         row = f'{{"key":{group.keys[key]},"value":{text},"timestamp":{point.ts},"step":{point.step}}}'
+        if point.dataset_name is not None or models is not None:
+            row = _more(row, point, models or {})
         batch = group.batch
         group.bytes += len(row) + 1
         if len(batch.rows) >= most or (group.bytes > room and batch.rows):
@@ -105,6 +110,22 @@ def cut(points: Sequence[Point], limits: Limits, *, nan_apart: bool) -> list[Bat
     for group in {id(g): g for table in (groups, nan_groups) for g in table.values()}.values():
         _close(group.batch, done)
     return done
+
+
+def row_of(point: Point, key: str, models: Mapping[str, str]) -> str:
+    """The JSON text of one point, whose name is `key` as JSON text."""
+    value = point.value
+    text = repr(value) if value - value == 0.0 else _special(value)
+    row = f'{{"key":{key},"value":{text},"timestamp":{point.ts},"step":{point.step}}}'
+    return _more(row, point, models)
+
+
+def _more(row: str, point: Point, models: Mapping[str, str]) -> str:
+    """A row with the logged model and the dataset that its point was logged to."""
+    model_id = models.get(point.model_id) if point.model_id is not None else None
+    named = {"model_id": model_id, "dataset_name": point.dataset_name, "dataset_digest": point.dataset_digest}
+    extra = "".join(f',"{name}":{json.dumps(text)}' for name, text in named.items() if text is not None)
+    return f"{row[:-1]}{extra}}}"
 
 
 def _close(batch: Batch, done: list[Batch]) -> None:

@@ -105,7 +105,8 @@ class Intent:
     An intent that is found at a start is an unknown outcome: the process died between sending and knowing.
 
     Attributes:
-        kind: "metrics" (a window of points) or "log_model" (one entry of the deprecated log_model).
+        kind: "metrics" (a window of points), "log_model" (one entry of the deprecated log_model), "links" (inputs or
+            outputs, on a remote that may store them twice).
         covers: "<incarnation>=<greatest position>" for each journal: the points between the watermarks and here; the
             name of the entry.
     """

@@ -12,7 +12,7 @@ from dataclasses import replace
 from localtrack_sync.effects import Load, Save
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.records import Record, RemoteFacts
-from localtrack_sync.request import HAS_MODELS, SERVER_INFO, VERSION
+from localtrack_sync.request import HAS_MODELS, SERVER_INFO, VERSION, WHO_AM_I
 from localtrack_sync.steps import Ask, Bound, Desk, Part
 from localtrack_sync.verdict import Judged, Verdict
 
@@ -28,7 +28,9 @@ def remote_job(desk: Desk) -> Part[JobResult]:
     known = [r for r in records if isinstance(r, RemoteFacts)]
     old = known[0] if known else RemoteFacts("remote", "", born_wall_s=desk.wall_s)
     version, store_type = "", ""
-    if desk.settings.dialect == "mlflow":
+    if desk.limits.names_are_paths:
+        yield from _find_folder(desk)
+    if desk.limits.asks_what_it_is:
         info: Judged = yield Ask(SERVER_INFO, safe=True, optional=True)
         if info.verdict is Verdict.OK:
             store_type = str(info.body.get("store_type") or "")
@@ -52,6 +54,18 @@ def remote_job(desk: Desk) -> Part[JobResult]:
     desk.models, desk.version = facts.models, facts.version
     yield Bound("remote")
     return JobResult("remote", "", Ending.DELIVERED)
+
+
+def _find_folder(desk: Desk) -> Part[None]:
+    """Where experiments go in a Databricks workspace: the folder of the settings, else our own home."""
+    desk.folder = desk.settings.folder
+    if desk.folder:
+        return
+    judged: Judged = yield Ask(WHO_AM_I, safe=True, optional=True)
+    user = str(judged.body.get("userName") or "")
+    desk.folder = f"/Users/{user}" if user else ""
+    if not user:
+        desk.no_folder = f"the workspace does not say whose home to use ({judged.words or 'no userName'})"
 
 
 def number_of(version: str) -> tuple[int, int]:

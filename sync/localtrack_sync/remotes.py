@@ -1,4 +1,7 @@
-"""Remotes by name: which URL is which server, and where its delivery state lies. Touches no disk, no network."""
+"""Remotes by name: which URL is which server, and where its delivery state lies. Contacts nobody.
+
+Only a Databricks address may need a file: the profile that it names.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,16 @@ from urllib.parse import unquote, urlsplit
 
 from localtrack.errors import ReplayError
 from localtrack.store import Store
+from localtrack_sync.databricks_config import DatabricksConfig, at_host, named
+from localtrack_sync.limits import DIALECTS
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+#: Endings of the hosts that only Databricks has. An address there cannot be asked what it is before it is known which
+#: credentials to send; every other one is taken for MLflow's until LOCALTRACK_DIALECT says otherwise.
+_DATABRICKS_HOSTS = (
+    ".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net", ".databricks.azure.cn",
+    ".databricks.azure.us", ".cloud.databricks.us", ".cloud.databricks.mil",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +32,14 @@ class Remote:
 
     Attributes:
         url: normal form: lower-case scheme and host, no default port, no trailing slash, a path when it lies below one.
-        workspace: MLflow workspace (header X-MLFLOW-WORKSPACE), or "" for the server's default.
+        workspace: MLflow workspace (header X-MLFLOW-WORKSPACE) or id of a Databricks workspace, or "" for the server's
+            default.
+        dialect: a key of `limits.DIALECTS`: how to talk to it; makes no other remote of it.
     """
 
     url: str
     workspace: str = ""
+    dialect: str = field(default="mlflow", compare=False)
 
     @property
     def identity(self) -> str:
@@ -52,29 +66,32 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A remote as somebody wrote it: the remote, and the user name and password that stood in the URL.
+    """A remote as somebody wrote it: the remote, and where its credentials are.
 
     Attributes:
-        userinfo: (user, password), or None; never stored, and not part of the representation.
+        userinfo: (user, password) of the URL, or None; never stored, and not part of the representation.
+        databricks: profile and environment in which the host was found; None for an MLflow server.
     """
 
     remote: Remote
     userinfo: tuple[str, str] | None = field(default=None, repr=False)
+    databricks: DatabricksConfig | None = field(default=None, compare=False)
 
 
 def parse_remote(uri: str, environ: Mapping[str, str] | None = None) -> Address:
-    """The remote that `uri` names; the workspace comes from MLFLOW_WORKSPACE in `environ`.
+    """The remote that `uri` names: http(s)://HOST, `databricks` or `databricks://PROFILE`.
+
+    Args:
+        uri: as the user wrote it.
+        environ: for MLFLOW_WORKSPACE, LOCALTRACK_DIALECT and Databricks' own variables.
 
     Raises:
-        ReplayError: it is no http(s) URL; the message says what is and the hint what to write.
+        ReplayError: it is no such address; the message says what is wrong and the hint what to write.
     """
-    text = uri.strip()
+    text, env = uri.strip(), environ or {}
     if text.split(":", 1)[0].lower() == "databricks":
-        raise ReplayError(
-            f"Replay to Databricks ({text}) is not in this version yet; nothing was sent.",
-            hint="Keep logging: the journals keep everything, and a later version of localtrack delivers them. "
-            "To replay to an MLflow server now: localtrack sync --to http(s)://HOST",
-        )
+        config = named(text, env)
+        return Address(_databricks(config.host, config), None, config)
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -88,9 +105,24 @@ def parse_remote(uri: str, environ: Mapping[str, str] | None = None) -> Address:
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[scheme]:
         netloc = f"{netloc}:{port}"
-    remote = Remote(f"{scheme}://{netloc}{parts.path.rstrip('/')}", (environ or {}).get("MLFLOW_WORKSPACE", "").strip())
+    url = f"{scheme}://{netloc}{parts.path.rstrip('/')}"
     userinfo = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    return Address(remote, userinfo)
+    if _dialect(host, env) == "databricks":
+        config = at_host(url, env)
+        return Address(_databricks(url, config), userinfo, config)
+    return Address(Remote(url, env.get("MLFLOW_WORKSPACE", "").strip()), userinfo)
+
+
+def _dialect(host: str, environ: Mapping[str, str]) -> str:
+    """How to talk to the server of an http(s) address."""
+    asked = environ.get("LOCALTRACK_DIALECT", "").strip().lower()
+    if asked in DIALECTS:
+        return asked
+    return "databricks" if host.endswith(_DATABRICKS_HOSTS) else "mlflow"
+
+
+def _databricks(url: str, config: DatabricksConfig) -> Remote:
+    return Remote(url, config.workspace_id, "databricks")
 
 
 def is_remote(uri: str) -> bool:

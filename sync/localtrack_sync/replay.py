@@ -234,9 +234,11 @@ def _perform(bench: Bench, effect: Local) -> Any:
 def _read(bench: Bench, effect: Local) -> Any:
     match effect:
         case ReadRun():
-            return bench.catalog.desired_run(effect.run_id, refresh=False)
+            known = bench.catalog.desired_run(effect.run_id, refresh=False)
+            return known or bench.catalog.desired_run(effect.run_id)  # made by another process a moment ago
         case ReadModel():
-            return bench.catalog.desired_model(effect.model_id, refresh=False)
+            model = bench.catalog.desired_model(effect.model_id, refresh=False)
+            return model or bench.catalog.desired_model(effect.model_id)
         case ReadExperiment():
             return bench.catalog.desired_experiment(effect.experiment_id, refresh=False)
         case ReadPoints():
@@ -246,6 +248,7 @@ def _read(bench: Bench, effect: Local) -> Any:
                 effect.limit,
                 dict(effect.upto),
                 distinct=effect.distinct,
+                model_id=effect.model_id,
                 refresh=False,
             )
         case ReadFiles():

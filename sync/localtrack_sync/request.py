@@ -43,6 +43,8 @@ def pairs(items: Mapping[str, str]) -> list[dict[str, str]]:
 
 SERVER_INFO = Request("GET", "/api/3.0/mlflow/server-info")
 VERSION = Request("GET", "/version")
+#: Databricks only.
+WHO_AM_I = Request("GET", "/api/2.0/preview/scim/v2/Me")
 #: Any JSON answer to this (also "no such experiment") shows that the API is there and lets us in.
 PROBE = get("experiments/get", experiment_id="0")
 #: Any JSON answer to this shows that the server has logged models.

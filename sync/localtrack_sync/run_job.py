@@ -11,11 +11,15 @@ from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Load, ReadFiles, ReadRun
 from localtrack_sync.files import deliver_files
+from localtrack_sync.history import models_in
 from localtrack_sync.item_pass import DELETED, ItemPass, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import close_run, deliver_status, open_run, too_often_inactive
+from localtrack_sync.links import deliver_links
+from localtrack_sync.log_model import deliver_log_model
 from localtrack_sync.metrics import deliver_metrics
+from localtrack_sync.named_models import find_models, recall_models
 from localtrack_sync.params import deliver_params
 from localtrack_sync.records import Cell, ExperimentBinding, Record, Rejected, RunBinding
 from localtrack_sync.request import PARENT_TAG
@@ -60,13 +64,11 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     parent = desired.tags.get(PARENT_TAG, "")
     if parent:
         p.parent = yield from _bound_run(parent)
-    if p.nothing_owed():
-        yield Bound(p.remote_id)
-        if not desired.attached:
-            yield Bring("experiment", desired.experiment_id)
+    yield from recall_models(p, models_in(desired.models_logged))
+    if (yield from _owes_nothing(p)):
+        yield from _pass_over(p)
         return ""
-    yield Need("remote", "")
-    experiment = yield from _experiment(p)
+    experiment = None if desired.attached else (yield from bound_experiment(desired.experiment_id))
     if parent and p.parent is None:
         p.parent = yield from remote_run(parent)
     if experiment is None:
@@ -83,19 +85,38 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
         if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
             raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
         yield from p.park_whole(f"not on the remote any more: {gone}")
-    return "waits for its parent run" if parent and p.parent is None else ""
+    return "waits for its parent run" if parent and p.parent is None else p.waits_for
 
 
-def _experiment(p: RunPass) -> Part[Bound | None]:
-    """The run's experiment on the remote; None for a run that was created elsewhere: it is where it is."""
-    if p.desired.attached:
-        return None
-    experiment: Bound | None = yield Need("experiment", p.desired.experiment_id)
+def bound_experiment(experiment_id: str) -> Part[Bound]:
+    """Wait until an experiment is on the remote.
+
+    Raises:
+        Ended: it cannot be brought there now.
+    """
+    experiment: Bound | None = yield Need("experiment", experiment_id)
     if experiment is None:
         raise Ended(Ending.OWED, "its experiment is not on the remote yet")
     if not experiment.remote_id:
         raise Ended(experiment.ending, f"its experiment: {experiment.reason}")
     return experiment
+
+
+def _owes_nothing(p: RunPass) -> Part[bool]:
+    """Whether there is nothing to do; what the remote is, is only asked when there may be."""
+    if p.nothing_owed():
+        return True
+    yield Need("remote", "")
+    if not p.desk.models:
+        p.rest_models()
+    return p.nothing_owed()
+
+
+def _pass_over(p: RunPass) -> Part[None]:
+    """Nothing is owed: others are told where the run is, and its experiment is looked after."""
+    yield Bound(p.remote_id)
+    if not p.desired.attached:
+        yield Bring("experiment", p.desired.experiment_id)
 
 
 def _notice_restored(p: RunPass) -> Part[None]:
@@ -145,8 +166,11 @@ def _rounds(p: RunPass) -> Part[None]:
                 return
             yield from refuse_reserved(p, p.desired.tags)
             yield from deliver_params(p)
+            yield from deliver_links(p)
             yield from deliver_metrics(p)
+            yield from find_models(p, models_in(p.desired.models_logged) if p.desk.models else ())
             yield from Tagger(p).run()
+            yield from deliver_log_model(p)
             yield from p.unpark_done()
             yield from deliver_all_files(p)
             latest: DesiredRun = yield ReadRun(p.desired.run_id)

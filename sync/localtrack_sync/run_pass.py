@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from localtrack.catalog.desired import DesiredRun
+from localtrack.catalog.linked_queries import history_tag
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Request
+from localtrack_sync.history import entry_names, is_part_of, mapped
 from localtrack_sync.item_pass import CONFLICT_PREFIX, DELETED, STATUS, ItemPass, is_reserved
 from localtrack_sync.jobs import Ending
 from localtrack_sync.records import Watermark
 from localtrack_sync.request import (
+    HISTORY_TAG,
     PARENT_TAG,
     RUN_NAME_TAG,
     create_run,
@@ -42,12 +45,18 @@ class RunPass(ItemPass):
 
     Attributes:
         parent: what tag mlflow.parentRunId should be on the remote; None while the parent is not there.
+        models: local ids of logged models -> ids on the remote, as far as they are known.
+        without: ids of models that cannot be bound now -> how their job ended, and why.
+        waits_for: why something of the run is owed until a later pass, "" when nothing is.
         closed: the run is deleted on the remote, by us, and nothing of it is owed.
         last_unknown: when the outcome of a batch of metrics last became unknown in this pass.
     """
 
     desired: DesiredRun
     parent: str | None = None
+    models: dict[str, str] = field(default_factory=dict, kw_only=True)
+    without: dict[str, tuple[Ending, str]] = field(default_factory=dict, kw_only=True)
+    waits_for: str = field(default="", kw_only=True)
     closed: bool = field(default=False, kw_only=True)
     last_unknown: float = field(default=-INFINITY, kw_only=True)
 
@@ -83,7 +92,7 @@ class RunPass(ItemPass):
         limits, size = self.desk.limits, 0
         tags: dict[str, str] = {}
         for key, value in self.tags().items():
-            if value is None or len(tags) >= limits.create_tags - 2:
+            if value is None or len(tags) >= limits.create_tags - 2 or not limits.sure(key, value):
                 continue
             size += size_of([(key, value)])
             if size > limits.create_tag_bytes:
@@ -129,6 +138,8 @@ class RunPass(ItemPass):
         """See ItemPass. A lost delivery state may have known the parent by another id."""
         if key == PARENT_TAG and key not in self.ledger.cells and not self.desired.attached:
             return True
+        if key == HISTORY_TAG and key not in self.ledger.cells and shown is not None:
+            return is_part_of(shown, self.history_text() or "")
         return super().is_surely_ours(key, shown)
 
     def is_deleted(self) -> bool:
@@ -158,6 +169,10 @@ class RunPass(ItemPass):
             wanted[PARENT_TAG] = self.parent
             if self.parent is None:
                 del wanted[PARENT_TAG]
+        if desired.models_logged:
+            wanted.pop(HISTORY_TAG, None)
+            if self.is_bound and not self.appends():
+                wanted[HISTORY_TAG] = self.history_text()
         for key in [k for k in wanted if is_reserved(k) or k in limits.skip_tags]:
             del wanted[key]
         wanted.update(self.conflict_tags())
@@ -171,6 +186,22 @@ class RunPass(ItemPass):
         if key == RUN_NAME_TAG:
             values = (*values, self.desired.name)
         return tuple(value[: self.desk.limits.tag_value] for value in values)
+
+    def mapped_entries(self) -> list[str]:
+        """Entries of the deprecated log_model, with ids as the remote knows them."""
+        desired = self.desired
+        return [mapped(one, desired.run_id, self.remote_id, self.models) for one in desired.models_logged]
+
+    def history_text(self) -> str | None:
+        """The tag mlflow.log-model.history with the entries of log_model; None without any."""
+        if not self.desired.models_logged:
+            return None
+        return history_tag(self.desired.tags.get(HISTORY_TAG), self.mapped_entries())
+
+    def appends(self) -> bool:
+        """Whether entries of log_model do not fit into a tag that we may set: the server has to append them."""
+        limits = self.desk.limits
+        return HISTORY_TAG in limits.skip_tags or len(self.history_text() or "") > limits.tag_value
 
     def status(self) -> str:
         """Status and end time as one text."""
@@ -211,8 +242,34 @@ class RunPass(ItemPass):
         """See ItemPass."""
         return {self.uid: self.remote_id, f"{self.uid}/artifacts": root}
 
+    def owed_links(self) -> list[tuple[str, str]]:
+        """Inputs and outputs (kind and key, as in records.Linked) that are neither delivered nor settled otherwise."""
+        ledger = self.ledger
+        settled = ledger.linked.keys() | ledger.rejected.keys() | ledger.conflicts.keys()
+        return [one for one in self.links() if one not in settled and not self.rests(*one)]
+
+    def links(self) -> list[tuple[str, str]]:
+        """Every input and output."""
+        desired = self.desired
+        every = [("dataset", json.dumps([one.dataset.name, one.dataset.digest])) for one in desired.datasets]
+        every += [("model_input", model_id) for model_id in desired.model_inputs]
+        return every + [("output", model_id) for model_id, _ in desired.model_outputs]
+
+    def owed_entries(self) -> list[str]:
+        """Names of log_model entries that the server still has to append."""
+        if not self.desired.models_logged or not self.is_bound or not self.appends():
+            return []
+        names = [("log_model", name) for name in entry_names(self.desired.models_logged)]
+        settled = self.ledger.linked.keys() | self.ledger.rejected.keys()
+        return [one[1] for one in names if one not in settled and not self.rests(*one)]
+
+    def rest_models(self) -> None:
+        """The remote has no logged models: what is parked because of that is left alone in this pass."""
+        kinds = ("model_input", "output", "model_metric")
+        self.put_off.update(one for one in self.ledger.parked if one[0] in kinds)
+
     def data_owed(self) -> bool:
-        """Whether any param, metric, tag or file is owed, or an earlier try left something open."""
+        """Whether any param, metric, tag, input, output or file is owed, or an earlier try left something open."""
         new_conflicts = any(("journals", c.key) not in self.ledger.conflicts for c in self.desired.param_conflicts)
         return bool(
             self.ledger.intents
@@ -220,6 +277,8 @@ class RunPass(ItemPass):
             or self.owed_params()
             or self.owed_tags()
             or self.files_owed()
+            or self.owed_links()
+            or self.owed_entries()
             or new_conflicts
             or any(key and not self.rests(kind, key) for kind, key in self.ledger.parked)
         )

@@ -7,9 +7,11 @@ behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass, field
 
+from localtrack_sync.request import API
+from localtrack_sync.slot import Slot
 from localtrack_sync.verdict import Judged, Verdict
 
 BASE_S, CAP_S = 1.0, 300.0
@@ -18,6 +20,8 @@ THROTTLE_BASE_S, THROTTLE_CAP_S = 5.0, 600.0
 THROTTLING = (429, 503)
 #: Longest Retry-After that is honoured, seconds; servers have been seen to ask for years.
 RETRY_AFTER_CAP_S = 3600.0
+#: Seconds by which a burst may run ahead of the pace that a remote allows.
+BURST_S = 0.5
 #: Failures in a row after which only a probe may go out.
 BREAKER = 5
 #: Refusals of the credentials in a row after which a replay with patience ends: waiting does not mend a password.
@@ -36,6 +40,8 @@ class Gate:
         away_since: time of the first failure in a row, None while the remote answers.
         answers: answers so far that show that the remote works.
         trouble: words of the last failure.
+        pace: see `limits.Limits`; the first that fits a request's path counts.
+        due: beginning of a path -> when a request to it would be due at exactly its pace.
     """
 
     rng: Callable[[], float]
@@ -46,11 +52,38 @@ class Gate:
     away_since: float | None = None
     answers: int = 0
     trouble: str = ""
+    pace: tuple[tuple[str, float], ...] = ()
+    due: dict[str, float] = field(default_factory=dict)
 
     @property
     def probing(self) -> bool:
         """Whether only a probe may go out."""
         return self.failures >= BREAKER
+
+    def take(self, asking: MutableSequence[Slot], now: float) -> Slot | None:
+        """Take the first job out of the line whose request may go out now by the remote's pace."""
+        for place, slot in enumerate(asking):
+            if self._paced_at(slot) <= now:
+                for prefix, per_second in self._pace_of(slot):
+                    self.due[prefix] = max(self.due.get(prefix, now), now) + 1 / per_second
+                del asking[place]
+                return slot
+        return None
+
+    def opens(self, asking: MutableSequence[Slot], now: float) -> tuple[float, str]:
+        """When the next request may go out, and why not before."""
+        paced = min(self._paced_at(slot) for slot in asking)
+        if self.ready_at < paced and not self.probing:
+            return paced, "the remote allows only so many requests per second"
+        return max(self.ready_at, now), f"the remote is away: {self.trouble}"
+
+    def _pace_of(self, slot: Slot) -> tuple[tuple[str, float], ...]:
+        assert slot.ask is not None, "it stands in line with a request"
+        path = slot.ask.request.path.removeprefix(API).lstrip("/")
+        return tuple(pair for pair in self.pace if path.startswith(pair[0]))[:1]
+
+    def _paced_at(self, slot: Slot) -> float:
+        return max((self.due.get(prefix, 0.0) - BURST_S for prefix, _ in self._pace_of(slot)), default=0.0)
 
     def note(self, judged: Judged, now: float) -> None:
         """Learn from an outcome."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.store import Store
-from localtrack_sync.accounts import run_account
+from localtrack_sync.accounts import id_of, logged_model_account, run_account
 from localtrack_sync.books import RunAccount
 from localtrack_sync.carrier import StoreCarrier
-from localtrack_sync.choice import Errand
-from localtrack_sync.credentials import CredentialSource
+from localtrack_sync.choice import Errand, Item
+from localtrack_sync.credentials import CredentialSource, Login
+from localtrack_sync.databricks_config import NOTHING, again
+from localtrack_sync.databricks_login import DatabricksLogin, databricks_sdk
+from localtrack_sync.effects import Outcome
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.lock import ReplayLock
@@ -24,7 +28,7 @@ from localtrack_sync.remotes import Address
 from localtrack_sync.replay import Bench, Report, Stop, Watcher, replay
 from localtrack_sync.state import StateDb
 from localtrack_sync.tls import tls_from
-from localtrack_sync.transport import Transport, TransportSettings
+from localtrack_sync.transport import Transport, TransportSettings, post_form
 from localtrack_sync.wires import Wires
 
 
@@ -52,7 +56,7 @@ class Ended:
     """How an errand ended.
 
     Attributes:
-        accounts: the books of its runs, as they stand now.
+        accounts, models: the books of its runs and of its logged models, as they stand now.
         seconds: how long it took.
     """
 
@@ -60,6 +64,7 @@ class Ended:
     report: Report
     accounts: tuple[RunAccount, ...]
     seconds: float
+    models: tuple[RunAccount, ...] = ()
 
 
 def run_errand(
@@ -91,18 +96,20 @@ def run_errand(
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
         wires = _connect(store, address, settings)
         try:
-            named = replace(settings.replay, netloc=urlsplit(remote.url).netloc)
-            bench = Bench(catalog, state, wires, named, settings.clock, settings.wall)
+            how = replace(settings.replay, dialect=remote.dialect, netloc=urlsplit(remote.url).netloc)
+            bench = Bench(catalog, state, wires, how, settings.clock, settings.wall)
             news = News(catalog, now, state)
             report = replay(bench, news(), news, watcher, stop)
         finally:
             wires.close()
-        accounts = _close_books(catalog, state, news.entries, report)
-    return Ended(address, report, accounts, time.monotonic() - began)
+        accounts = _close_books(catalog, state, news.errand, report)
+    models = tuple(one for one in accounts if one.kind == "model")
+    runs = tuple(one for one in accounts if one.kind == "run")
+    return Ended(address, report, runs, time.monotonic() - began, models)
 
 
 class News:
-    """Jobs for the runs that have changed since it was asked last; at first, since they were settled."""
+    """Jobs for the runs and models that have changed since it was asked last; at first, since they were settled."""
 
     def __init__(self, catalog: Catalog, now: Callable[[], Errand], state: StateDb) -> None:
         self._catalog = catalog
@@ -110,33 +117,41 @@ class News:
         self._state = state
         self._known = {run_id: content for run_id, (content, _) in state.settled().items()}
         self._experiments: set[str] = set()
-        self.entries: Sequence[RunEntry] = ()
+        self.errand: Errand | None = None
 
     def __call__(self) -> list[Job]:
-        """The jobs of runs, in the order of their creation, and of experiments: these may have changed alone."""
+        """Jobs of runs and of models, in the order of their creation, and of experiments: these may change alone."""
         self._catalog.refresh()
-        errand = self._now()
-        self.entries = errand.runs
-        changed = [entry for entry in self.entries if self._known.get(entry.run_id) != entry.content]
-        self._state.ask([entry.run_id for entry in changed])
-        self._known = {entry.run_id: entry.content for entry in self.entries}
+        self.errand = errand = self._now()
+        entries: list[Item] = [*errand.runs, *errand.models]
+        changed = [entry for entry in entries if self._known.get(id_of(entry)) != entry.content]
+        self._state.ask([id_of(entry) for entry in changed])
+        self._known = {id_of(entry): entry.content for entry in entries}
         new = [one for one in errand.experiments if one not in self._experiments]
         self._experiments.update(new)
-        return [*(Job("run", entry.run_id) for entry in changed), *(Job("experiment", one) for one in new)]
+        jobs = [Job("run" if isinstance(entry, RunEntry) else "model", id_of(entry)) for entry in changed]
+        return [*jobs, *(Job("experiment", one) for one in new)]
 
 
-def _close_books(
-    catalog: Catalog, state: StateDb, entries: Sequence[RunEntry], report: Report
-) -> tuple[RunAccount, ...]:
-    """The accounts of the runs; those of which nothing is owed are settled, and passed over until they change."""
+def _close_books(catalog: Catalog, state: StateDb, errand: Errand | None, report: Report) -> tuple[RunAccount, ...]:
+    """The accounts; what owes nothing is settled, and passed over until it changes."""
+    if errand is None:
+        return ()
     settled = state.settled()
-    accounts = tuple(run_account(catalog, state, entry, settled) for entry in entries)
+    names = {entry.experiment_id: entry.experiment_name for entry in errand.runs}
+    entries: list[Item] = [*errand.runs, *errand.models]
+    accounts = tuple(
+        run_account(catalog, state, entry, settled)
+        if isinstance(entry, RunEntry)
+        else logged_model_account(catalog, state, entry, settled, names)
+        for entry in entries
+    )
     delivered = {job.id for job, result in report.results.items() if result.ending is Ending.DELIVERED}
     done = delivered - state.unswept()
     state.settle(
         (entry.content, account)
         for entry, account in zip(entries, accounts, strict=True)
-        if entry.run_id in done and not account.owed and not account.parked
+        if id_of(entry) in done and not account.owed and not account.parked
     )
     return accounts
 
@@ -157,12 +172,32 @@ def _open_state(store: Store, address: Address) -> StateDb:
 
 def _connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
     tls = tls_from(settings.environ)
-    source = CredentialSource(settings.environ, address.userinfo)
-    source.current()  # what cannot be used is said before anything is sent
+    transport = replace(settings.transport, workspace=mlflow_workspace(address))
+    login = login_of(address, settings.environ, transport, tls)
+    login.check()  # what cannot be used is said before anything is sent
     files = LocalFiles(store.artifacts)
 
     def connect() -> StoreCarrier:
-        transport = Transport(address.remote, source.current, settings.transport, tls, files)
-        return StoreCarrier(transport, files, address.remote.url)
+        return StoreCarrier(Transport(address.remote, login.current, transport, tls, files), files, address.remote.url)
 
     return Wires(connect, settings.replay.connections)
+
+
+def mlflow_workspace(address: Address) -> str:
+    """Value of the header X-MLFLOW-WORKSPACE; Databricks has headers of its own for its workspaces."""
+    return "" if address.databricks is not None else address.remote.workspace
+
+
+def login_of(
+    address: Address, environ: Mapping[str, str], transport: TransportSettings, tls: ssl.SSLContext | bool
+) -> Login:
+    """Where the credentials for an address come from; contacts nobody."""
+    config = address.databricks
+    generic = any(environ.get(f"MLFLOW_TRACKING_{name}", "").strip() for name in ("TOKEN", "USERNAME"))
+    if config is None or address.userinfo is not None or (config.source == NOTHING and generic):
+        return CredentialSource(environ, address.userinfo)
+
+    def post(url: str, form: Mapping[str, str], login: tuple[str, str]) -> Outcome:
+        return post_form(url, form, login, transport, tls)
+
+    return DatabricksLogin(config.host, lambda: again(config, environ), post, time.monotonic, databricks_sdk)

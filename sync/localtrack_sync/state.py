@@ -55,6 +55,7 @@ class StateDb:
             # Made by us and not by SQLite: readable by the owner only, whatever the umask.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self.remote = remote
             try:
                 _prepare(self._db, path, remote)
             except BaseException:
@@ -111,7 +112,7 @@ class StateDb:
             return tuple(record for kind in CLASSES for record in _select(self._db, kind, "", ()))
 
     def ask(self, run_ids: Sequence[str]) -> None:
-        """Note that these runs are to be delivered here now: they are owed to this remote, and not settled."""
+        """Note that these runs and models are to be delivered here now: owed to this remote, and not settled."""
         rows = [(run_id,) for run_id in run_ids]
         self.flush()
         with _explained(self._path):
@@ -121,7 +122,7 @@ class StateDb:
             self._db.execute("COMMIT")
 
     def settle(self, accounts: Iterable[tuple[str, RunAccount]]) -> None:
-        """Note runs of which nothing is owed, with what their content was (`RunEntry.content`)."""
+        """Note runs and models of which nothing is owed, with what their content was (`RunEntry.content`)."""
         rows = [(one.run_id, content, json.dumps(asdict(one))) for content, one in accounts]
         self.flush()
         with _explained(self._path):
@@ -130,12 +131,12 @@ class StateDb:
             self._db.execute("COMMIT")
 
     def settled(self) -> dict[str, tuple[str, RunAccount]]:
-        """Run id -> content and account of the runs that were noted by `settle` and not asked for since."""
+        """Id -> content and account of the runs and models that were noted by `settle` and not asked for since."""
         with _explained(self._path):
             return _settled(self._db)
 
     def unswept(self) -> set[str]:
-        """Runs for which a later pass has to look for a twin on the remote."""
+        """Runs and models for which a later pass has to look for a twin on the remote."""
         with _explained(self._path):
             return {run_id for (run_id,) in self._db.execute("SELECT scope_id FROM run_binding WHERE sweep_wall_s > 0")}
 
@@ -250,6 +251,8 @@ def _prepare(db: sqlite3.Connection, path: str, remote: Remote) -> None:
     found = _remote_of(db)
     if found != remote:
         raise StoreError(f"{path} is the delivery state of {found}, not of {remote}.")
+    if found.dialect != remote.dialect:  # somebody knows better by now
+        db.execute("INSERT OR REPLACE INTO about VALUES ('dialect', ?)", (remote.dialect,))
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:
@@ -262,14 +265,15 @@ def _is_empty(db: sqlite3.Connection) -> bool:
 
 def _remote_of(db: sqlite3.Connection) -> Remote:
     about = dict(db.execute("SELECT name, value FROM about"))
-    return Remote(about["url"], about["workspace"])
+    return Remote(about["url"], about["workspace"], about.get("dialect", "mlflow"))
 
 
 def _make(db: sqlite3.Connection, remote: Remote) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in schema():
         db.execute(statement)
-    db.executemany("INSERT INTO about VALUES (?, ?)", [("url", remote.url), ("workspace", remote.workspace)])
+    facts = [("url", remote.url), ("workspace", remote.workspace), ("dialect", remote.dialect)]
+    db.executemany("INSERT INTO about VALUES (?, ?)", facts)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")

@@ -74,17 +74,18 @@ def _print_remote(store: Store, account: RemoteAccount, now_ms: int, known: Sequ
         if number or kind != "superseded":
             told = click.style(f"{number:>{cells},}", fg=COLOURS.get(kind) if number else None)
             click.echo(f"  {kind:<11} {told}{_detail(account, kind, now_ms)}")
-    for reason, runs in Counter(r for run in account.runs for r in run.reasons).most_common(REASONS):
-        screen.prose(f"{visible(reason)} ({wording.count(runs, 'run')})", "  ")
+    for reason, items in Counter(r for item in account.items for r in item.reasons).most_common(REASONS):
+        screen.prose(f"{visible(reason)} ({wording.count(items, 'time')})", "  ")
     for step in _next_steps(account, known):
         click.echo(f"  -> {step}")
 
 
 def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:
     runs = sum(1 for run in account.runs if getattr(run, kind))
-    if not runs:
+    models = sum(1 for model in account.models if getattr(model, kind))
+    if not runs and not models:
         return ""
-    told = f"  in {wording.count(runs, 'run')}"
+    told = f"  in {wording.runs_and_models(runs, models)}"
     if kind == "owed" and account.oldest_owed_ms is not None:
         told += f", oldest {wording.ago(account.oldest_owed_ms, now_ms)}"
     if kind == "owed" and account.bytes_owed:
@@ -112,10 +113,11 @@ def _remote_facts(store: Store, account: RemoteAccount, now_ms: int) -> dict[str
         "trusted": account.trusted,
         "synced": synced(store, account),
         "runs": len(account.runs),
+        "models": len(account.models),
         "total": account.total,
         **{kind: getattr(account, kind) for kind in KINDS},
         "bytes_owed": account.bytes_owed,
         "oldest_owed_ms": oldest,
         "oldest_owed_age_s": None if oldest is None else max(0.0, (now_ms - oldest) / 1000),
-        "reasons": sorted({reason for run in account.runs for reason in run.reasons}),
+        "reasons": sorted({reason for item in account.items for reason in item.reasons}),
     }

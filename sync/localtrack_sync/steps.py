@@ -129,6 +129,8 @@ class Desk:
         experiment_ids: ids of all experiments of the remote, once the job ("remote", "experiments") is bound.
         nan_safe, dedupes, models, version, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is
             bound.
+        folder: where experiments without an absolute name go (see `places`), "" where names are no paths. Known then.
+        no_folder: why it is "" where names are paths.
         multipart: the remote says that large files may be sent in parts.
         unsigned: what the remote answered when it was asked for signed addresses and has none, "" when it has, or was
             not asked.
@@ -145,6 +147,8 @@ class Desk:
     version: str = ""
     born_wall_s: float = 0.0
     experiment_ids: tuple[str, ...] = ()
+    folder: str = ""
+    no_folder: str = ""
     multipart: bool = False
     unsigned: str = ""
 
@@ -161,7 +165,8 @@ class Desk:
     @property
     def settle_s(self) -> float:
         """How long an unknown request may still be executed."""
-        return self.settings.settle_s
+        asked = self.settings.settle_s
+        return self.limits.settle_s if asked is None else asked
 
 
 def settled(desk: Desk, since: float) -> Part[None]:

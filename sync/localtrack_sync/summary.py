@@ -21,14 +21,26 @@ from localtrack_sync.session import Ended
 
 EXIT_OWED = 3
 EXIT_LOOK = 4
-KINDS = {"run": "runs", "param": "params", "tag": "tags", "metric": "points", "file": "files"}
+KINDS = {
+    "run": "runs",
+    "param": "params",
+    "tag": "tags",
+    "metric": "points",
+    "input": "inputs",
+    "output": "outputs",
+    "file": "files",
+    "model": "models",
+}
 #: Different reasons that are listed for each remote.
 REASONS = 5
 
 
 def start(errand: Errand) -> None:
     """Say what begins."""
-    click.echo(f"Delivering {wording.count(len(errand.runs), 'run')} to {errand.address.remote}", err=True)
+    click.echo(
+        f"Delivering {wording.runs_and_models(len(errand.runs), len(errand.models))} to {errand.address.remote}",
+        err=True,
+    )
 
 
 def dry_run(
@@ -40,7 +52,7 @@ def dry_run(
             {
                 "schema": 1, "store": store.path, "dry_run": True,
                 "remotes": [
-                    {**_remote(errand), "runs": [_run_facts(account) for account in accounts]}
+                    {**_remote(errand), **_by_kind(accounts)}
                     for errand, accounts in planned
                 ],
                 "left": [_left_facts(left) for left in choice.left],
@@ -54,7 +66,8 @@ def dry_run(
             _table(owing)
         quiet = len(accounts) - len(owing)
         if quiet:
-            click.echo(f"  nothing to send for {wording.count(quiet, 'run')}")
+            models = sum(account.kind == "model" for account in accounts if account not in owing)
+            click.echo(f"  nothing to send for {wording.runs_and_models(quiet - models, models)}")
     for left in choice.left:
         _say_left(left)
     click.echo("Nothing was sent: this was a dry run.")
@@ -98,7 +111,7 @@ def in_trouble(journal: JournalEntry) -> bool:
 
 def exit_code(choice: Choice, ended: Sequence[Ended], damaged: Sequence[JournalEntry]) -> int:
     """0 all delivered; 3 something is still owed; 4 conflicts, rejected or damaged records need a look."""
-    accounts = [account for one in ended for account in one.accounts]
+    accounts = [account for one in ended for account in (*one.accounts, *one.models)]
     if len(ended) < len(choice.errands) or choice.left or any(not one.report.complete for one in ended):
         return EXIT_OWED
     if any(account.owed or account.parked for account in accounts):
@@ -113,7 +126,7 @@ def _say_ended(one: Ended) -> None:
     progress, report = one.report.progress, one.report
     done = delivered(progress)
     sums = Counter[str]()
-    for account in one.accounts:
+    for account in (*one.accounts, *one.models):
         for column in ("owed", "conflicts", "rejected", "parked"):
             sums[column] += getattr(account, column)
     rate = f", {done / one.seconds:,.0f} records/s" if done and one.seconds else ""
@@ -122,8 +135,11 @@ def _say_ended(one: Ended) -> None:
         "point": progress.metrics,
         "param": progress.params,
         "tag": progress.tags,
+        "input": progress.inputs,
+        "output": progress.outputs,
         "file": progress.files,
         "run": progress.runs_created,
+        "model": progress.models_created,
         "experiment": progress.experiments_created,
     }
     if done:
@@ -150,26 +166,28 @@ def _say_reasons(one: Ended) -> None:
         if result.ending is not Ending.DELIVERED and result.reason
     )
     for reason, runs in reasons.most_common(REASONS):
-        screen.prose(f"{visible(reason)} ({wording.count(runs, 'run')})", "  ")
+        screen.prose(f"{visible(reason)} ({wording.count(runs, 'time')})", "  ")
 
 
 def _say_left(left: Left) -> None:
-    screen.prose(f"Not sent: {wording.count(len(left.runs), 'run')}: {visible(left.reason)}", "")
+    screen.prose(f"Not sent: {wording.runs_and_models(len(left.runs), len(left.models))}: {visible(left.reason)}", "")
     screen.prose(f"-> {left.hint}", "  ")
 
 
 def _table(accounts: Sequence[RunAccount]) -> None:
+    found = {kind for account in accounts for kind, _ in account.owed_by_kind}
+    kinds = [kind for kind in KINDS if kind in ("param", "tag", "metric") or kind in found & {"input", "output"}]
     columns = [
-        Column("run"),
+        Column("run" if all(account.kind == "run" for account in accounts) else "run or model"),
         Column("name", least=10),
         Column("experiment", least=8, rank=1),
-        *(Column(name, right=True) for name in KINDS.values() if name != "runs"),
+        *(Column(KINDS[kind], right=True) for kind in kinds),
     ]
     ids = screen.short_ids([account.run_id for account in accounts])
     rows = []
     for account in accounts:
         owed = dict(account.owed_by_kind)
-        numbers = [f"{owed.get(kind, 0):,}" for kind in KINDS if kind != "run"]
+        numbers = [f"{owed.get(kind, 0):,}" for kind in kinds]
         rows.append([ids[account.run_id], account.name, account.experiment, *numbers])
     screen.table(columns, rows, "  ")
 
@@ -181,31 +199,43 @@ def _remote(errand: Errand) -> dict[str, Any]:
 def _run_facts(account: RunAccount) -> dict[str, Any]:
     facts = asdict(account)
     facts["owed_by_kind"] = dict(account.owed_by_kind)
+    del facts["kind"]
+    if account.kind == "model":
+        facts["model_id"], facts["remote_model_id"] = facts.pop("run_id"), facts.pop("remote_run_id")
     return facts
+
+
+def _by_kind(accounts: Sequence[RunAccount]) -> dict[str, Any]:
+    return {
+        "runs": [_run_facts(account) for account in accounts if account.kind == "run"],
+        "models": [_run_facts(account) for account in accounts if account.kind == "model"],
+    }
 
 
 def _left_facts(left: Left) -> dict[str, Any]:
     return {
         "remote": left.remote, "reason": left.reason, "hint": left.hint, "runs": [run.run_id for run in left.runs],
+        "models": [model.model_id for model in left.models],
     }  # fmt: skip
 
 
 def _ended_facts(one: Ended) -> dict[str, Any]:
     progress, report = one.report.progress, one.report
-    endings = {result.id: result for result in report.results.values() if result.kind == "run"}
-    runs = []
-    for account in one.accounts:
-        result = endings.get(account.run_id)
+    endings = {(result.kind, result.id): result for result in report.results.values()}
+    told: dict[str, list[dict[str, Any]]] = {"run": [], "model": []}
+    for account in (*one.accounts, *one.models):
+        result = endings.get((account.kind, account.run_id))
         ending = {} if result is None else {"ending": result.ending.value, "reason": result.reason}
-        runs.append({**_run_facts(account), **ending})
+        told[account.kind].append({**_run_facts(account), **ending})
     return {
         "remote": one.address.remote.url, "workspace": one.address.remote.workspace,
         "new": {
             "records": delivered(progress), "points": progress.metrics, "params": progress.params,
-            "tags": progress.tags, "files": progress.files, "runs": progress.runs_created,
+            "tags": progress.tags, "inputs": progress.inputs, "outputs": progress.outputs, "files": progress.files,
+            "runs": progress.runs_created, "models": progress.models_created,
             "experiments": progress.experiments_created,
         },
         "requests": progress.requests, "bytes": progress.bytes_sent, "seconds": round(one.seconds, 3),
         "passes": report.passes, "stopped": report.stopped, "interrupted": report.interrupted,
-        "still_coming": report.still_coming, "runs": runs,
+        "still_coming": report.still_coming, "runs": told["run"], "models": told["model"],
     }  # fmt: skip

@@ -124,14 +124,15 @@ class Tagger:
         limits = self.p.desk.limits
         apart = {key: self.p.send_apart(key, want) for key, (want, _) in writes.items()}
         batch: dict[str, str] = {}
-        size = 0
-        for key, (value, _) in writes.items():
-            if value is None or apart[key] is not None:
-                continue
+        size, sure = 0, True
+        together = [(key, value) for key, (value, _) in writes.items() if value is not None and apart[key] is None]
+        for key, value in sorted(together, key=lambda pair: not limits.sure(*pair)):  # stable: else as decided
             more = size_of([(key, value)])
-            if batch and (self.alone or len(batch) >= limits.tags or size + more > limits.body_bytes - 1000):
+            full = self.alone or len(batch) >= limits.tags or size + more > limits.body_bytes - 1000
+            if batch and (full or limits.sure(key, value) != sure):
                 yield list(batch), self.p.send_tags(batch)
                 batch, size = {}, 0
+            sure = limits.sure(key, value)
             batch[key] = value
             size += more
         if batch:

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from localtrack.errors import ReplayError
-from localtrack_sync.credentials import Credential
+from localtrack_sync.credentials import Credential, NoTokenYet
 from localtrack_sync.effects import Failure, Outcome, Reply, Request, Upload
 from localtrack_sync.local_files import LocalFileError, LocalFiles
 from localtrack_sync.remotes import Remote
@@ -58,6 +58,7 @@ MAY_HAVE_LEFT: Mapping[type[Exception], bool] = {
 }
 _RAISED = tuple(MAY_HAVE_LEFT)
 _TEXT_CHARS = 2000
+_LOGIN_NEEDED, _FORBIDDEN = 401, 403
 _KEPT_HEADERS = ("content-type", "date", "etag", "location", "server", "www-authenticate")
 #: Bytes per second at which a remote is expected to digest a file that it has received, before it answers.
 _DIGEST_RATE = 4 << 20
@@ -122,10 +123,17 @@ class Transport:
         Raises:
             CredentialError: the credentials cannot be read; nothing was sent.
         """
-        headers = self._headers(request)
+        try:
+            credential = self._credential()
+        except NoTokenYet as error:
+            return Failure(sent=False, reason=error.reason)
+        headers = self._headers(request, credential)
         self._watch.begin(self._settings.total_s)
         try:
-            return self._exchange(request, headers)
+            outcome = self._exchange(request, headers)
+            if not request.url and _refused(outcome) and credential.refused is not None and credential.refused():
+                return Failure(sent=False, reason="the token was refused; the next request fetches another")
+            return outcome
         except _RAISED as error:
             late = f"no complete reply within {self._settings.total_s:g} s: " if self._watch.cut_it else ""
             return Failure(may_have_left(error), f"{late}{_words(error)}")
@@ -187,15 +195,15 @@ class Transport:
             parts.append(part)
         return b"".join(parts)
 
-    def _headers(self, request: Request) -> dict[str, str]:
+    def _headers(self, request: Request, credential: Credential) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": self._settings.user_agent}
         if not request.url:
             headers |= {"Accept": "application/json", "Content-Type": "application/json"}
             if self._settings.workspace:
                 headers["X-MLFLOW-WORKSPACE"] = self._settings.workspace
-            authorization = self._credential().header
-            if authorization is not None:
-                headers["Authorization"] = authorization
+            headers |= credential.headers
+            if credential.header is not None:
+                headers["Authorization"] = credential.header
         if request.upload is not None:
             headers["Content-Length"] = str(request.upload.sent)
         return headers | dict(request.headers)
@@ -222,6 +230,34 @@ class Transport:
 def _digest_s(upload: Upload | None) -> float:
     """Seconds that a remote may need to store a file after its last byte has come."""
     return upload.sent / _DIGEST_RATE if upload is not None else 0.0
+
+
+def _refused(outcome: Outcome) -> bool:
+    """Whether a login was refused: Databricks answers 403 to a token that has ended."""
+    if not isinstance(outcome, Reply):
+        return False
+    return outcome.status == _LOGIN_NEEDED or (outcome.status == _FORBIDDEN and "token" in outcome.text.lower())
+
+
+def post_form(
+    url: str,
+    form: Mapping[str, str],
+    login: tuple[str, str],
+    settings: TransportSettings,
+    verify: ssl.SSLContext | bool,
+) -> Outcome:
+    """POST a form with a user name and a password (Basic), on a connection of its own: how OAuth tokens are fetched.
+
+    No redirect is followed: the password would go along.
+    """
+    bounds = httpx.Timeout(settings.total_s, connect=settings.connect_s)
+    headers = {"Accept": "application/json", "User-Agent": settings.user_agent}
+    try:
+        with httpx.Client(verify=verify, timeout=bounds, follow_redirects=False, trust_env=True) as client:
+            reply = client.post(url, data=dict(form), auth=login, headers=headers)
+    except _RAISED as error:
+        return Failure(may_have_left(error), _words(error))
+    return _reply(reply.status_code, reply.headers, reply.content)
 
 
 def may_have_left(error: Exception) -> bool:

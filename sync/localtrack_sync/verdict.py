@@ -33,6 +33,7 @@ class Verdict(Enum):
     FORBIDDEN = "not applied: these credentials may not touch this object"
     TOO_LARGE = "not applied: split it"
     UNREADABLE = "not applied: the file on this machine is not what it was when it was registered"
+    FULL = "not applied: a quota is used up; find what still fits"
     MISROUTED = "not applied: this is no MLflow server (or the path is wrong); stop"
 
 
@@ -96,10 +97,22 @@ RULES: tuple[Rule, ...] = (
     Rule(Verdict.UNAUTHORIZED, "login needed", statuses=(401, 401)),
     Rule(Verdict.UNAUTHORIZED, "login needed", codes=("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")),
     Rule(Verdict.UNAUTHORIZED, "the proxy wants a login", statuses=(407, 407)),
+    Rule(
+        Verdict.FULL,
+        "a quota of Databricks (metric steps, params, tags, runs); waiting does not help",
+        words=r"exceeded maximum allowed number|raise this quota|quota limit",
+        json=True,
+    ),
+    Rule(
+        Verdict.UNAUTHORIZED,
+        "Databricks says 403 to a token that is wrong or has ended",
+        statuses=(403, 403),
+        words=r"invalid access token|invalid token|token is expired|token has expired",
+    ),
     Rule(Verdict.FORBIDDEN, "no permission", statuses=(403, 403)),
     Rule(Verdict.FORBIDDEN, "no permission", codes=("PERMISSION_DENIED",)),
     Rule(Verdict.THROTTLED, "too many requests", statuses=(429, 429)),
-    Rule(Verdict.THROTTLED, "too many requests", codes=("REQUEST_LIMIT_EXCEEDED",)),
+    Rule(Verdict.THROTTLED, "too many requests", codes=("REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")),
     Rule(Verdict.TOO_LARGE, "body too large", statuses=(413, 413)),
     Rule(
         Verdict.PARAM_CONFLICT,
@@ -107,8 +120,14 @@ RULES: tuple[Rule, ...] = (
         words=r"changing param values|already logged with a value",
         json=True,
     ),
-    Rule(Verdict.INACTIVE, "deleted run or experiment", words=r"must be in the 'active' state|non-active", json=True),
+    Rule(
+        Verdict.INACTIVE,
+        "deleted run or experiment; the second words are the file store's",
+        words=r"must be in the 'active' state|must be in 'active' lifecycle_stage|non-active",
+        json=True,
+    ),
     Rule(Verdict.EXISTS, "the name is taken (400 or 409)", codes=("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")),
+    Rule(Verdict.EXISTS, "the name is taken in a workspace", words=r"node named .* already exists", json=True),
     Rule(Verdict.MISROUTED, "no such route", codes=("ENDPOINT_NOT_FOUND",)),
     Rule(Verdict.GONE, "no such run, experiment or tag", codes=("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")),
     Rule(Verdict.MISROUTED, "404 without an error code: not MLflow's API", statuses=(404, 405), json=False),
@@ -140,7 +159,7 @@ def judge(outcome: Outcome, rules: tuple[Rule, ...] = RULES) -> Judged:
             return Judged(Verdict.OK, body, "")
         words = f"HTTP {outcome.status} with something that is not an answer: {_short(outcome)}"
         return Judged(Verdict.UNKNOWN, {}, words, outcome.status)
-    code, message = str(body.get("error_code") or ""), str(body.get("message") or "")
+    code, message = str(body.get("error_code") or ""), str(body.get("message") or outcome.text)
     words = f"{code}: {message}" if code else f"HTTP {outcome.status}: {_short(outcome)}"
     for rule in rules:
         if rule.fits(outcome.status, code, message):

@@ -12,6 +12,7 @@ from tests.acceptance.harness import SETTLE_S, SPEED, compared, replay_here, unc
 from tests.acceptance.worlds import World, world
 from tests.servers import faults
 from tests.servers.faults import CutBefore, Drip, DropReply, Fault, Later, Truncate, Twice
+from tests.servers.kinds import Kind
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.proxy import FaultProxy, both, on
 from tests.servers.reader import MlflowReader
@@ -72,11 +73,19 @@ def only_delivered(account: RunAccount) -> bool:
     return account.delivered == account.total
 
 
-@pytest.mark.parametrize("hits", CASES.values(), ids=[*CASES])
+@pytest.mark.parametrize("case", CASES)
 def test_a_fault_leaves_the_server_with_exactly_what_was_logged(
-    tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, proxy: FaultProxy, hits: tuple[Hit, ...]
+    tmp_path: Path,
+    mlflow_server: MlflowServer,
+    mlflow_reader: MlflowReader,
+    proxy: FaultProxy,
+    server_kind: Kind,
+    case: str,
 ) -> None:
     """One replay through the fault delivers everything once, a second one sends nothing."""
+    if case == "executed twice: log-batch" and server_kind.backend == "file":
+        pytest.skip("a limit that docs/replay.md names: a gateway's repetition is stored by a store that appends")
+    hits = CASES[case]
     made = small_world(tmp_path)
     for what, fault, nth in hits:
         proxy.rule = both(proxy.rule, on(what, fault, nth=nth))

@@ -10,7 +10,9 @@ import pytest
 from localtrack.catalog import database, desired_queries, history, points, queries
 from localtrack.catalog.files import Signature
 from localtrack.catalog.importer import Importer
-from localtrack.entities import Metric, ViewType
+from localtrack.catalog.search import reads
+from localtrack.catalog.search.run_search import run_search
+from localtrack.entities import Metric
 from localtrack.journal import ops
 from localtrack.store import Store
 from tests.catalog.strategies import FakeJournal
@@ -96,10 +98,9 @@ def test_a_page_of_runs_reads_details_of_that_page_only(
 ) -> None:
     """Of 300 runs, metrics, params and tags are read of the five that are shown."""
     _, large = catalogs
-    page = queries.RunPage(("7",), ViewType.ALL, 5, None, ascending=False)
-    everything = queries.RunPage(("7",), ViewType.ALL, 300, None, ascending=False)
-    few = steps(large, lambda: queries.runs(large, Store("/s"), page))
-    assert few * 3 < steps(large, lambda: queries.runs(large, Store("/s"), everything))
+    search = run_search(["7"], None, None, (0, 1), "/s/artifacts")
+    few = steps(large, lambda: reads.runs(large, Store("/s"), search, 5, None))
+    assert few * 3 < steps(large, lambda: reads.runs(large, Store("/s"), search, 300, None))
 
 
 def test_points_end_to_end_over_many_windows(catalogs: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import pytest
 from localtrack import TrackingClient
 from localtrack.cli.entry import run
 from localtrack.cli.table import cells
+from localtrack.data import MetaDataset
+from localtrack.entities import DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput
 from localtrack.store import Store
 from localtrack_sync.effects import Save
 from localtrack_sync.records import Conflict, Parked, Rejected, RunBinding
@@ -265,3 +268,46 @@ def test_errors_are_wrapped_on_a_terminal(store: Path) -> None:
     told = on_terminal(40, "runs", "--experiment", "nothing of the kind", "--store", str(store), code=1)
     assert all(cells(line) <= 40 for line in plain(told).splitlines())
     assert "Error:" in told
+
+
+def test_show_tells_datasets_and_models(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Datasets with context and source, and models with their part in the run, in the text and in the document."""
+    client = TrackingClient(str(store))
+    first = run_id(store, "first")
+    train = MetaDataset("s3://bucket/train", "train", "v1")
+    code = MetaDataset(None, "made", "v2")
+    context = (InputTag("mlflow.data.context", "training\x1b[31m"),)
+    client.log_inputs(first, [DatasetInput(train, context), code], [LoggedModelInput("m-elsewhere")])  # type: ignore[arg-type,list-item]
+    made = client.create_logged_model("0", "net", first).model_id
+    client.finalize_logged_model(made, "READY")
+    client.log_outputs(first, [LoggedModelOutput(made, 1200)])
+    client.delete_logged_model(client.create_logged_model("0", "gone", first).model_id)
+    shown = document(capsys, "show", "first")["run"]
+    assert (shown["counts"]["inputs"], shown["counts"]["outputs"], shown["attached"]) == (3, 1, False)
+    assert [one["name"] for one in shown["datasets"]] == ["made", "train"]
+    assert shown["datasets"][1]["input_tags"] == {"mlflow.data.context": "training\x1b[31m"}
+    assert shown["models"] == [
+        {"model_id": "m-elsewhere", "name": "", "status": "", "role": "in", "step": None},
+        {"model_id": made, "name": "net", "status": "READY", "role": "made, out", "step": 1200},
+    ]
+    run(["show", "first"])
+    text = capsys.readouterr().out
+    assert re.search(r"^  train +v1 +training\\x1b\[31m +s3://bucket/train$", text, re.MULTILINE)
+    assert re.search(r"^  made +v2 +the program$", text, re.MULTILINE)
+    assert re.search(rf"^  {made} +net +READY +made, out +1,200$", text, re.MULTILINE)
+
+
+def test_attached_runs_are_listed_and_shown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that was attached to is listed as such, and shown by its id when it has no name."""
+    client = TrackingClient(str(store))
+    client.attach_run("launched-elsewhere")
+    client.log_param("launched-elsewhere", "p", 1)
+    listed = {one["run_id"]: one for one in document(capsys, "runs")["runs"]}
+    assert listed["launched-elsewhere"]["attached"]
+    assert not listed[run_id(store, "first")]["attached"]
+    run(["runs"])
+    assert re.search(r"^launched-elsewhere +\(attached\) ", capsys.readouterr().out, re.MULTILINE)
+    run(["show", "launched"])
+    text = capsys.readouterr().out
+    assert text.startswith("launched-elsewhere\n")
+    assert re.search(r"^  experiment +\(attached\)$", text, re.MULTILINE)

@@ -29,7 +29,7 @@ def going(choice: Choice) -> dict[str, list[str]]:
 def decided(runs: list[RunEntry], to: str | None = None, default: str | None = None, *, trusted: bool = True) -> Choice:
     """The choice for these runs."""
     addresses = [parse_remote(uri) if uri else None for uri in (to, default)]
-    return choose(runs, ["empty"], addresses[0], addresses[1], lambda _: trusted, {})
+    return choose(runs, ["empty"], addresses[0], addresses[1], lambda _: trusted, {"HOME": "/nowhere"})
 
 
 def test_to_takes_all() -> None:
@@ -76,11 +76,12 @@ def test_a_run_without_a_remote_is_left_with_advice() -> None:
     assert "--to" in choice.left[0].hint
 
 
-def test_databricks_is_left_for_later() -> None:
-    """Such runs are listed with the reason, the others go."""
+def test_a_databricks_profile_that_is_not_here_is_left_with_the_reason() -> None:
+    """Such runs are listed with what is missing, the others go."""
     choice = decided([run("1", "databricks://p"), run("2", A)])
     assert going(choice) == {A: ["2"]}
-    assert "not in this version" in choice.left[0].reason
+    assert "no profile 'p'" in choice.left[0].reason
+    assert "DATABRICKS_HOST" in choice.left[0].hint
 
 
 def test_experiments_without_runs_go_where_there_is_no_doubt() -> None:

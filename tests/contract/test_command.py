@@ -100,7 +100,7 @@ def test_something_that_is_no_mlflow_server_is_left_at_once(made: World, capsys:
     ("arguments", "code", "word"),
     [
         (["--to", "ftp://x"], 1, "http"),
-        (["--to", "databricks"], 1, "not in this version"),
+        (["--to", "databricks"], 1, "no host is configured"),
         (["--run", "zzz", "--to", "http://127.0.0.1:1"], 2, "No run begins with"),
         (["--experiment", "zzz", "--to", "http://127.0.0.1:1"], 2, "No run belongs"),
         (["--connections", "0"], 2, "connections"),

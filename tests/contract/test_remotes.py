@@ -88,14 +88,6 @@ def test_a_password_does_not_come_back_in_a_message() -> None:
     assert "s3cret" not in refused.value.message
 
 
-@pytest.mark.parametrize("uri", ["databricks", "databricks://profile", "DATABRICKS://x"])
-def test_databricks_comes_later_and_the_message_says_so(uri: str) -> None:
-    """Nothing is sent, exit code 1, and logging for it stays right."""
-    with pytest.raises(ReplayError, match="not in this version yet") as refused:
-        parse_remote(uri)
-    assert refused.value.exit_code == 1
-
-
 def test_what_counts_as_a_server() -> None:
     """A tracking URI that names a store of this machine is no remote."""
     assert [is_remote(uri) for uri in ("http://h", "https://h", "databricks", "databricks://p")] == [True] * 4

@@ -206,7 +206,7 @@ class OthersOverlooked(Shell):
     def outcome(self, request: Request, outcome: Outcome) -> Outcome:
         launched = {one.run.run_id for one in self.simulation.launcher.launched.values()}
         known = request.path.endswith("runs/get") and dict(request.query)["run_id"] in launched
-        if known and isinstance(outcome, Reply) and outcome.status == 200:
+        if known and isinstance(outcome, Reply) and isinstance(outcome.body, dict) and "run" in outcome.body:
             return Reply(200, {"run": {**outcome.body["run"], "data": {}}})
         return outcome
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from localtrack_sync.effects import Reply, Request
-from localtrack_sync.values import Identity
+from localtrack_sync.values import LARGEST
 
 #: (key, step, timestamp, value, dataset name, dataset digest, run id): one metric of a model.
 ModelMetric = tuple[str, int, int, float, str | None, str | None, str]
@@ -78,7 +79,6 @@ class Models:
         self.models: dict[str, ModelState] = {}
         self.count = 0
         self.stale_until: dict[str, list[tuple[float, ModelState | None]]] = {}
-        self.torn: list[tuple[str, Identity]] = []
         self.now = 0.0
 
     def answer(  # noqa: PLR0911 - one return for each route
@@ -118,6 +118,32 @@ class Models:
         self.remember(model.model_id, late_until)
         self.models[model.model_id] = model
         return Reply(200, model.shown(self.flavour))
+
+    def add_metrics(self, run_id: str, rows: Sequence[dict[str, Any]], late_until: float) -> str:
+        """The models' side of a batch, in one transaction, after the run's; why it fails, "" when it does not."""
+        places: dict[tuple[str, Any], ModelMetric] = {}
+        for row in rows:
+            if "model_id" in row:
+                model, one = self.models.get(row["model_id"]), _stored(run_id, row)
+                if model is None:
+                    return "FOREIGN KEY constraint failed"
+                held = {_place(m): m for m in model.metrics}
+                if held.get(_place(one), one) != one or places.setdefault((model.model_id, _place(one)), one) != one:
+                    return "UNIQUE constraint failed: logged_model_metrics"
+        for (model_id, _), one in places.items():
+            if one not in self.models[model_id].metrics:
+                self.remember(model_id, late_until)
+                self.models[model_id].metrics.append(one)
+        return ""
+
+    def uid(self, model_id: str) -> str:
+        """Local id of a model."""
+        return self.models[model_id].tags.get("localtrack.uid", "") if model_id in self.models else ""
+
+    def append_metric(self, run_id: str, row: dict[str, Any]) -> None:
+        """The file store: one row more, whatever is there."""
+        if "model_id" in row and row["model_id"] in self.models:
+            self.models[row["model_id"]].metrics.append(_stored(run_id, row, nan=math.nan))
 
     def remember(self, model_id: str, until: float) -> None:
         """The model is about to change; late reads may show it as it is now until then."""
@@ -189,6 +215,17 @@ class Models:
             return _missing("logged model")
         model.deleted = True
         return Reply(200, {})
+
+
+def _stored(run_id: str, row: dict[str, Any], nan: float = 0.0) -> ModelMetric:
+    value = float(row["value"])
+    value = nan if math.isnan(value) else max(min(value, LARGEST), -LARGEST) + 0.0
+    more = (row.get("dataset_name"), row.get("dataset_digest"), run_id)
+    return (row["key"], row["step"], row["timestamp"], value, *more)
+
+
+def _place(one: ModelMetric) -> Any:
+    return (*one[:3], one[6])
 
 
 def _missing(what: str) -> Reply:

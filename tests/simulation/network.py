@@ -23,6 +23,7 @@ class Network:
 
     Attributes:
         faults: share of requests that something happens to.
+        script: names the trouble that a request gets; None: what chance says.
         log: what was executed, for the report of a failure.
     """
 
@@ -36,6 +37,7 @@ class Network:
         self.queue: list[tuple[float, int, Callable[[], None]]] = []
         self.count = 0
         self.requests = 0
+        self.script: Callable[[Request], str | None] = lambda _request: None
         self.log: list[str] = []
         self.after_write: Callable[[Request, float], None] = lambda _request, _at: None
         self.after_look: Callable[[Request, float], None] = lambda _request, _at: None
@@ -62,21 +64,38 @@ class Network:
         self.requests += 1
         started = self.now
         took = self.rng.uniform(0.01, 0.2)
-        if self.rng.random() >= self.faults:
-            self.at(started + took / 2, lambda: self._execute_then(request, started, started + took, answer))
+        named = self.script(request)
+        if self.rng.random() >= self.faults and named in (None, "stale", "twice"):
+            if named == "twice":
+                self.at(started + took / 3, lambda: self._unheard(request, started))
+            stale = named == "stale" or None
+            self.at(
+                started + took / 2, lambda: self._execute_then(request, started, started + took, answer, stale=stale)
+            )
             return
-        self._trouble(request, started, answer)
+        self._trouble(request, started, answer, named)
 
-    def _execute_then(self, request: Request, started: float, until: float, answer: Callable[[Outcome], None]) -> None:
-        reply = self._execute(request, started, gave_up=until, heard=True)
+    def _execute_then(
+        self,
+        request: Request,
+        started: float,
+        until: float,
+        answer: Callable[[Outcome], None],
+        *,
+        stale: bool | None = None,
+    ) -> None:
+        reply = self._execute(request, started, gave_up=until, heard=True, stale=stale)
         self.at(until, lambda: answer(reply))
 
-    def _execute(self, request: Request, started: float, gave_up: float, *, heard: bool = False) -> Reply:
-        """The server does it, now; `heard`: its reply will arrive."""
+    def _execute(
+        self, request: Request, started: float, gave_up: float, *, heard: bool = False, stale: bool | None = None
+    ) -> Reply:
+        """The server does it, now; `heard`: its reply will arrive; `stale`: it shows an old state (None: by chance)."""
         remote, rng = self.remote, self.rng
         remote.now = self.now
         writes = request.method != "GET" and not request.path.endswith("/search")
-        stale = not writes and rng.random() < self.stale
+        by_chance = not writes and rng.random() < self.stale
+        stale = by_chance if stale is None else stale and not writes
         # Late reads may show the old state until a settle time after whoever asked for the change stopped waiting.
         late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
         reply = remote.handle(request, stale=stale, late_until=late_until)
@@ -93,10 +112,12 @@ class Network:
         answer = f"{reply.status} {str(reply.body)[:300]}{' STALE' if stale else ''}"
         self.log.append(f"{self.now:9.2f} {what} -> {answer}")
 
-    def _trouble(self, request: Request, started: float, answer: Callable[[Outcome], None]) -> None:
+    def _trouble(
+        self, request: Request, started: float, answer: Callable[[Outcome], None], named: str | None = None
+    ) -> None:
         rng = self.rng
-        kind = rng.choice(TROUBLES)
-        took = rng.uniform(0.01, 3.0)
+        kind = named or rng.choice(TROUBLES)
+        took = 100.0 if kind == "slow" else rng.uniform(0.01, 3.0)
         end = started + took
         self.log.append(f"{self.now:9.2f} {request.path.rpartition('mlflow/')[2]}: {kind}")
         lost, html = Failure(sent=True, reason="connection reset"), Reply(200, None, "<html>please log in")
@@ -111,11 +132,15 @@ class Network:
             "html": html,
             "500": broken,
             "503": Reply(503, None, "busy", asked),
+            "forbidden": Reply(403, {"error_code": "PERMISSION_DENIED", "message": "not yours"}, "not yours"),
+            "misrouted": Reply(404, None, "<html>no such page"),
+            "redirect": Reply(302, None, "", headers={"location": "http://elsewhere"}),
         }
         if kind in outcomes:
             self.at(end, lambda: answer(outcomes[kind]))
-        elif kind in ("lost after", "html after", "503 after"):
-            after: dict[str, Outcome] = {"lost after": lost, "html after": html, "503 after": busy}
+        elif kind == "slow" or kind.endswith(" after"):
+            after: dict[str, Outcome] = {"lost after": lost, "html after": html, "503 after": busy, "slow": lost}
+            after |= {"500 after": broken, "cut after": Reply(200, None, '{"run": {"info": {"run')}
             self.at(started + took / 2, lambda: self._unheard(request, started))
             self.at(end, lambda: answer(after[kind]))
         elif kind == "zombie":

@@ -36,6 +36,9 @@ class RunState:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Identity] = field(default_factory=list)
+    inputs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    model_inputs: list[str] = field(default_factory=list)
+    outputs: dict[str, int] = field(default_factory=dict)
     born: float = 0.0
     born_with: frozenset[str] = frozenset()
 
@@ -44,6 +47,7 @@ class RunState:
         new = RunState(self.run_id, self.experiment_id, self.name, self.user_id, self.start_time)
         new.status, new.end_time, new.deleted = self.status, self.end_time, self.deleted
         new.params, new.tags, new.metrics = dict(self.params), dict(self.tags), list(self.metrics)
+        new.inputs, new.model_inputs, new.outputs = dict(self.inputs), list(self.model_inputs), dict(self.outputs)
         return new
 
 
@@ -76,6 +80,9 @@ class Remote:
         self.late_until = 0.0
         self.restored: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self.keeps_twins = False  # of inputs and outputs that are sent twice, as Databricks may
+        self.twins: list[tuple[str, Any]] = []
+        self.torn: set[tuple[str, str]] = set()  # local model and key of points that only their run got
         self.row_limit: int | None = None  # the request dies after these many rows
 
     # --- what others see ---
@@ -256,6 +263,8 @@ class Remote:
             raise missing(f"run {run_id}")
         if active and run.deleted:
             message = f"The run {run_id} must be in the 'active' state. Current state is deleted."
+            if self.flavour == "file":
+                message = f"The run {run_id} must be in 'active' lifecycle_stage."
             raise Refusal(400, "INVALID_PARAMETER_VALUE", message)
         self.remember(run_id, late_until)
         return run
@@ -300,7 +309,13 @@ class Remote:
             "params": [{"key": k, "value": v} for k, v in run.params.items()],
             "tags": [{"key": k, "value": v} for k, v in run.tags.items()],
         }
-        return {"run": {"info": info, "data": data}}
+        shown: dict[str, Any] = {"info": info, "data": data}
+        shown["inputs"] = {
+            "dataset_inputs": list(run.inputs.values()),
+            "model_inputs": [{"model_id": model_id} for model_id in run.model_inputs],
+        }
+        shown["outputs"] = {"model_outputs": [{"model_id": m, "step": step} for m, step in run.outputs.items()]}
+        return {"run": shown}
 
     def runs_get(self, given: dict[str, Any], stale: bool) -> dict[str, Any]:
         run = self.seen(given["run_id"], stale=stale)
@@ -359,6 +374,39 @@ class Remote:
         del run.tags[given["key"]]
         return {}
 
+    def runs_log_inputs(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        run = self._run(given["run_id"], late_until)
+        assert self.flavour != "old" or not given.get("models"), "this server drops what it does not know"
+        for one in given.get("datasets", ()):
+            name = (one["dataset"]["name"], one["dataset"]["digest"])
+            self._count_twin(run, name, name in run.inputs)
+            run.inputs.setdefault(name, one)
+        for model in given.get("models", ()):
+            self._count_twin(run, model["model_id"], model["model_id"] in run.model_inputs)
+            if model["model_id"] not in run.model_inputs:
+                run.model_inputs.append(model["model_id"])
+        return {}
+
+    def _count_twin(self, run: RunState, what: Any, there: bool) -> None:
+        if self.keeps_twins and there:
+            self.twins.append((run.run_id, what))
+
+    def runs_outputs(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        run = self._run(given["run_id"], late_until)
+        if self.flavour != "file" and any(one["model_id"] in run.outputs for one in given["models"]):
+            raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: inputs")
+        for one in given["models"]:
+            self._count_twin(run, one["model_id"], one["model_id"] in run.outputs)
+            run.outputs.setdefault(one["model_id"], one["step"])
+        return {}
+
+    def runs_log_model(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
+        run = self._run(given["run_id"], late_until)
+        entry = json.loads(given["model_json"])
+        before = json.loads(run.tags.get("mlflow.log-model.history", "[]"))
+        run.tags["mlflow.log-model.history"] = json.dumps([*before, entry])
+        return {}
+
     def runs_log_batch(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
         self._validate(given)
         run = self._run(given["run_id"], late_until)
@@ -382,6 +430,7 @@ class Remote:
                     where = f"{name}[{index}].name" if self.indexed else "name"
                     words = f"Invalid value \"{item['key']}\" for parameter '{where}' supplied"
                     raise Refusal(400, "INVALID_PARAMETER_VALUE", words)
+        assert self.flavour != "old" or not any("model_id" in m for m in metrics), "a model where there are none"
         if any(m["value"] == CURSED_VALUE for m in metrics):
             raise Refusal(500, "INTERNAL_ERROR", "something broke")
 
@@ -399,22 +448,34 @@ class Remote:
             if self.flavour == "file":
                 yield
         yield
-        points = [remote_identity(m) for m in given.get("metrics", ())]
-        if self.flavour == "file":
-            for point in points:
-                run.metrics.append(point)
-                yield
-        else:
-            stored = set(run.metrics)
-            if self.flavour == "old" and any(p[3] == "nan" and (p in stored or points.count(p) > 1) for p in points):
-                raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: metrics")
-            run.metrics += [p for p in dict.fromkeys(points) if p not in stored]
+        yield from self._points(run, given.get("metrics", ()))
         yield
         for tag in given.get("tags", ()):
             run.tags[tag["key"]] = tag["value"]
             if self.flavour == "file":
                 yield
         yield
+
+    def _points(self, run: RunState, rows: list[dict[str, Any]]) -> Iterator[None]:
+        """Metrics of the run, then, in a transaction of its own, those of logged models."""
+        points = [remote_identity(m) for m in rows]
+        if self.flavour == "file":
+            for point, row in zip(points, rows, strict=True):
+                run.metrics.append(point)
+                if row.get("model_id") and self.row_limit == 0:
+                    self.torn.add((self.logged.uid(row["model_id"]), point[0]))
+                yield
+                self.logged.append_metric(run.run_id, row)
+                yield
+            return
+        stored = set(run.metrics)
+        if self.flavour == "old" and any(p[3] == "nan" and (p in stored or points.count(p) > 1) for p in points):
+            raise Refusal(400, "BAD_REQUEST", "UNIQUE constraint failed: metrics")
+        run.metrics += [p for p in dict.fromkeys(points) if p not in stored]
+        yield
+        words = self.logged.add_metrics(run.run_id, rows, self.late_until) if self.flavour == "sql" else ""
+        if words:
+            raise Refusal(400, "BAD_REQUEST", words)
 
 
 def _bad(text: str) -> Any:

@@ -7,17 +7,23 @@ life by last writer, params by the owner's first claim, points by (incarnation, 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point, StoredFile
+from localtrack.entities import Dataset, DatasetInput, InputTag
 from localtrack_sync.effects import ReadPoints, Upload
 from localtrack_sync.values import identity
 
 #: A key with this sign is refused by the model remote; a value like this breaks it (HTTP 500) every time.
 POISON_SIGN = "!"
 CURSED_VALUE = 666.0
+
+
+#: One point of an op: name, value, time, step, logged model, dataset name and digest.
+Row: TypeAlias = tuple[str, float, int, int, str | None, str | None, str | None]
 
 
 @dataclass
@@ -87,6 +93,8 @@ class World:
             run_id = self.rng.choice(list(self.plans))
             journal = self._owner(run_id) if self.rng.random() < 0.6 else self.rng.choice(self.journals)
             self._log(journal, run_id)
+        for _ in range(self.rng.choice([1, 3, 6] if self.models else [0, 0, 1])):
+            self._link(self.rng.choice(self.journals), self.rng.choice(list(self.plans)))
         for run_id in self.plans:
             self._end_run(run_id)
         for model_id in self.models:
@@ -208,7 +216,7 @@ class World:
         rng = self.rng
         kind = rng.choice(["metrics", "metrics", "metrics", "param", "param", "tag", "tag", "tag", "drop", "name"])
         if kind == "metrics":
-            self._add(journal, kind, run_id, self._points(run_id))
+            self._add(journal, kind, run_id, self._points(journal, run_id))
         elif kind == "param":
             sign = POISON_SIGN if rng.random() < 0.03 else ""
             self._add(journal, kind, run_id, (f"p{rng.randrange(4)}{sign}", self._value("x")))
@@ -220,21 +228,59 @@ class World:
         else:
             self._add(journal, "name", run_id, f"name-{rng.randrange(5)}")
 
-    def _points(self, run_id: str) -> list[tuple[str, float, int, int]]:
+    def _points(self, journal: Journal, run_id: str) -> list[Row]:
         rng = self.rng
-        points = []
+        points: list[Row] = []
         for _ in range(rng.choice([1, 1, 2, 5, 9])):
             value = rng.choice([0.5, 1.0, -0.0, 0.25, float("nan"), float("inf"), -1e300, 3.0])
             if rng.random() < 0.01:
                 value = CURSED_VALUE
             sign = POISON_SIGN if rng.random() < 0.01 else ""
-            points.append((f"m{rng.randrange(3)}{sign}", value, self._ms(), rng.randrange(3)))
+            points.append((f"m{rng.randrange(3)}{sign}", value, self._ms(), rng.randrange(3), *self._named(journal)))
         if rng.random() < 0.3:  # the same again: from this journal or, as another rank would, from any
             points.append(rng.choice(points))
         earlier = [op for j in self.journals for op in j.ops if op[1] == "metrics" and op[2] == run_id]
         if earlier and rng.random() < 0.3:
-            points.append(rng.choice(rng.choice(earlier)[3]))
+            points.append((*rng.choice(rng.choice(earlier)[3])[:4], None, None, None))
+        if self.models and rng.random() < 0.1:  # another value where the model has one: it takes only the first
+            key, value, ts, step, model_id, name, digest = rng.choice(points)
+            points.append((key, value + 1.0 if value != CURSED_VALUE else 7.5, ts, step, model_id, name, digest))
         return points
+
+    def _named(self, journal: Journal) -> tuple[str | None, str | None, str | None]:
+        """The logged model and dataset that a point is logged to."""
+        mine = [m.model_id for m in self.models.values() if m.owner == journal.incarnation]
+        if not mine or self.rng.random() < 0.4:
+            return (None, None, None)
+        dataset = ("data", f"d{self.rng.randrange(2)}") if self.rng.random() < 0.3 else (None, None)
+        return (self.rng.choice(mine), *dataset)
+
+    def _link(self, journal: Journal, run_id: str) -> None:
+        """Datasets and models in, models out, entries of log_model."""
+        rng = self.rng
+        mine = [m.model_id for m in self.models.values() if m.owner == journal.incarnation]
+        kind = rng.choice(["inputs", "inputs", "outputs", "log_model"])
+        if kind == "inputs":
+            names = {(f"data{rng.randrange(2)}", f"d{rng.randrange(2)}") for _ in range(rng.randrange(1, 4))}
+            datasets = [
+                DatasetInput(Dataset(*name, "local", "{}"), (InputTag("mlflow.data.context", "train"),))
+                for name in sorted(names)
+            ]
+            models = [rng.choice(mine)] if mine and rng.random() < 0.5 else []
+            self._add(journal, kind, run_id, (datasets, models))
+        elif kind == "outputs":
+            models = [rng.choice(mine)] if mine else []
+            models += ["m-elsewhere"] if rng.random() < 0.1 else []
+            self._add(journal, kind, run_id, [(model_id, rng.randrange(3)) for model_id in models])
+        else:
+            entry = {
+                "run_id": run_id,
+                "artifact_path": f"a{rng.randrange(3)}",
+                "utc_time_created": "now",
+                "flavors": {},
+            }
+            entry |= {"model_uuid": rng.choice(mine)} if mine else {}
+            self._add(journal, kind, run_id, json.dumps(entry))
 
     # --- the catalog ---
 
@@ -333,6 +379,10 @@ class World:
         ever: dict[str, set[str]] = {"mlflow.runName": {plan.name} - {""}}
         claims: dict[str, list[tuple[bool, int, str, int, str]]] = {}
         head: dict[str, int] = {}
+        datasets: dict[tuple[str, str], DatasetInput] = {}
+        inputs: set[str] = set()
+        outputs: dict[str, int] = {}
+        entries: list[str] = []
         decided, owner, *_ = min(born)
         for stamp, inc, n, kind, payload in ops:
             if kind == "create":
@@ -356,6 +406,14 @@ class World:
                 fields["deleted"], decided = payload, stamp
             elif kind == "metrics":
                 head[inc] = n * 4096 + len(payload) - 1
+            elif kind == "inputs":
+                for dataset in payload[0]:
+                    datasets.setdefault((dataset.dataset.name, dataset.dataset.digest), dataset)
+                inputs |= set(payload[1])
+            elif kind == "outputs":
+                outputs = {**dict(reversed(payload)), **outputs}
+            elif kind == "log_model":
+                entries.append(payload)
         for stamp, kind, value in self._experiment_ops(plan.experiment_id):
             if kind == "deleted" and stamp > decided:
                 fields["deleted"] = value
@@ -381,6 +439,10 @@ class World:
             dropped_tags=tuple(sorted(k for k, v in tags.items() if v is None)),
             ever={k: tuple(sorted(v)) for k, v in ever.items()},
             head=head,
+            datasets=tuple(datasets[name] for name in sorted(datasets)),
+            model_inputs=tuple(sorted(inputs)),
+            model_outputs=tuple(sorted(outputs.items())),
+            models_logged=tuple(entries),
             attached=plan.attached,
         )
 
@@ -447,8 +509,8 @@ class World:
         for journal in sorted(self.journals, key=lambda j: j.incarnation):
             for n, op in enumerate(journal.ops[: imported.get(journal.incarnation)], start=1):
                 if op[1] == "metrics" and op[2] == run_id:
-                    for i, (key, value, ts, step) in enumerate(op[3]):
-                        points.append(Point(journal.incarnation, n * 4096 + i, key, value, ts, step))
+                    for i, (key, value, ts, step, *named) in enumerate(op[3]):
+                        points.append(Point(journal.incarnation, n * 4096 + i, key, value, ts, step, *named))
         return points
 
     def points(self, read: ReadPoints) -> tuple[Point, ...]:
@@ -466,5 +528,6 @@ class World:
                 if identity(point) in seen:
                     continue
                 seen.add(identity(point))
-            found.append(point)
+            if read.model_id in (None, point.model_id) or (read.model_id == "" and point.model_id):
+                found.append(point)
         return tuple(found[: read.limit])

@@ -235,7 +235,7 @@ def test_a_server_that_is_set_is_never_contacted(tmp_path: Path) -> None:
         import localtrack
         with localtrack.start_run():
             localtrack.log_metric("m", 1.0)
-        assert localtrack.search_runs()
+        assert localtrack.search_runs(output_format='list')
         """,
         MLFLOW_TRACKING_URI="http://127.0.0.1:1",
     )

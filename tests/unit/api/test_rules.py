@@ -112,40 +112,6 @@ def test_experiment_ids() -> None:
             rules.experiment_id(bad)
 
 
-@pytest.mark.parametrize(
-    ("order_by", "ascending"),
-    [
-        (None, False),
-        ([], False),
-        (["start_time DESC"], False),
-        (["start_time"], True),
-        (["attributes.start_time ASC"], True),
-        (["attribute.start_time desc"], False),
-    ],
-)
-def test_orders_by_start_time(order_by: list[str] | None, ascending: bool) -> None:
-    """Runs can be ordered by start time in MLflow's spellings; the default is descending, a bare name ascending."""
-    assert rules.oldest_first(order_by) is ascending
-
-
-@pytest.mark.parametrize(
-    "order_by", [["metrics.loss"], ["start_time", "end_time"], "start_time", [3], ["start_time up"]]
-)
-def test_other_orders_say_that_they_are_not_supported(order_by: object) -> None:
-    """Another order is an error, never silently another result."""
-    with pytest.raises(TrackingError):
-        rules.oldest_first(order_by)
-
-
-def test_filters_say_that_they_are_not_supported() -> None:
-    """A filter is an error; an empty one is none."""
-    rules.no_filter("")
-    rules.no_filter(None)
-    rules.no_filter("  ")
-    with pytest.raises(TrackingError, match="not supported yet"):
-        rules.no_filter("metrics.loss < 1")
-
-
 @pytest.mark.parametrize("length", [0, -1, 50_001, 1.0, True, None, "7"])
 def test_page_lengths(length: object) -> None:
     """A page has 1 to 50,000 items."""

@@ -104,7 +104,6 @@ def test_experiments_are_paged(service: Service) -> None:
     assert sorted(found) == sorted([*ids[1:], "0"])
     assert [e.experiment_id for e in service.search_experiments_iter(view_type=ViewType.DELETED_ONLY)] == [ids[0]]
     assert len(list(service.list_experiments_iter(ViewType.ALL))) == 8
-    with pytest.raises(TrackingError, match="not supported yet"):
-        service.search_experiments("name = 'a'")
-    with pytest.raises(TrackingError, match="not supported yet"):
-        service.search_experiments(order_by=["name ASC"])
+    assert [e.name for e in service.search_experiments("name LIKE 'e%'", ["name ASC"])] == [
+        f"e{i}" for i in range(1, 7)
+    ]

@@ -20,11 +20,12 @@ def test_defaults_follow_the_users_directories() -> None:
     assert settings.identity_key == "/home/ada/.config/localtrack/identity.key"
     assert (settings.strict, settings.settle_seconds, settings.connections, settings.locking) == (
         False,
-        120.0,
+        None,
         2,
         "auto",
     )
     assert (settings.truncate_long_values, settings.async_logging, settings.remote) == (True, False, None)
+    assert (settings.dialect, settings.databricks_folder) == ("auto", "")
     moved = load({"HOME": "/home/ada", "XDG_DATA_HOME": "/data", "XDG_CONFIG_HOME": "/config"})
     assert (moved.store, moved.identity_key) == ("/data/localtrack", "/config/localtrack/identity.key")
 
@@ -39,6 +40,8 @@ def test_each_variable_is_honoured() -> None:
             "LOCALTRACK_REMOTE": "http://a",
             "LOCALTRACK_SETTLE_SECONDS": "1.5",
             "LOCALTRACK_CONNECTIONS": "4",
+            "LOCALTRACK_DIALECT": "Databricks",
+            "LOCALTRACK_DATABRICKS_FOLDER": "/Workspace/Shared/team/",
             "LOCALTRACK_LOCKING": "exclusive",
             "MLFLOW_TRACKING_URI": "http://b",
             "MLFLOW_TRUNCATE_LONG_VALUES": "false",
@@ -52,10 +55,12 @@ def test_each_variable_is_honoured() -> None:
         1.5,
         4,
     )
+    assert (settings.dialect, settings.databricks_folder) == ("databricks", "/Shared/team")
     assert (settings.locking, settings.tracking_uri) == ("exclusive", "http://b")
     assert (settings.truncate_long_values, settings.async_logging) == (False, True)
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "localtrack:/b"}).store == "/b"
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "sqlite:///b"}).store == "/a"
+    assert load({"HOME": "/h", "LOCALTRACK_ATTACH": "1"}).attach
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "", "LOCALTRACK_STRICT": ""}) == load({"HOME": "/h"})
 
 
@@ -68,6 +73,9 @@ def test_each_variable_is_honoured() -> None:
         ("LOCALTRACK_SETTLE_SECONDS", "-1"),
         ("LOCALTRACK_CONNECTIONS", "0"),
         ("LOCALTRACK_LOCKING", "none"),
+        ("LOCALTRACK_ATTACH", "perhaps"),
+        ("LOCALTRACK_DIALECT", "azure"),
+        ("LOCALTRACK_DATABRICKS_FOLDER", "team"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(name: str, value: str) -> None:

@@ -42,10 +42,13 @@ MLFLOW_FUNCTIONS = {
     "log_param": "key, value, synchronous=None",
     "log_params": "params, synchronous=None, run_id=None",
     "search_experiments": "view_type=1, max_results=None, filter_string=None, order_by=None",
-    # MLflow's default output_format is 'pandas', which not every machine has.
+    "search_logged_models": (
+        "experiment_ids=None, filter_string=None, datasets=None, max_results=None, order_by=None, "
+        "output_format='pandas'"
+    ),
     "search_runs": (
         "experiment_ids=None, filter_string='', run_view_type=1, max_results=100000, order_by=None, "
-        "output_format='list', search_all_experiments=False, experiment_names=None"
+        "output_format='pandas', search_all_experiments=False, experiment_names=None"
     ),
     "set_experiment": "experiment_name=None, experiment_id=None, trace_location=None",
     "set_experiment_tag": "key, value",
@@ -117,6 +120,9 @@ MLFLOW_CLIENT = {
     "restore_experiment": "experiment_id",
     "restore_run": "run_id",
     "search_experiments": "view_type=1, max_results=1000, filter_string=None, order_by=None, page_token=None",
+    "search_logged_models": (
+        "experiment_ids, filter_string=None, datasets=None, max_results=None, order_by=None, page_token=None"
+    ),
     "search_runs": (
         "experiment_ids, filter_string='', run_view_type=1, max_results=1000, order_by=None, page_token=None"
     ),
@@ -130,6 +136,11 @@ OURS = {"flush": "sync=False", "delete_experiment_tag": "key"}
 #: Ours beside MlflowClient's methods: MLflow's client has `_record_logged_model` for the first, and no other way to
 #: name a run that it cannot ask about.
 OUR_METHODS = {"log_model": "run_id, model_json", "attach_run": "run_id"}
+#: Databricks has these two by REST only; the names are its.
+OUR_METHODS |= {
+    "delete_runs": "experiment_id, max_timestamp_millis, max_runs=None",
+    "restore_runs": "experiment_id, min_timestamp_millis, max_runs=None",
+}
 
 
 def parameters(function: object) -> str:

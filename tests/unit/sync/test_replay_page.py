@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from localtrack_sync.jobs import ReplaySettings
+from localtrack_sync.limits import DATABRICKS, MLFLOW
 from localtrack_sync.verdict import RULES, Rule
 from tests.simulation.test_seeds import BREAKAGES, SEEDS, SHARES
 
@@ -41,6 +42,7 @@ def test_the_page_has_every_breakage_and_its_bound() -> None:
 def test_the_page_names_the_settings_as_they_are() -> None:
     """The numbers of the page are the defaults of the code."""
     settings = ReplaySettings()
-    assert f"settle time, {settings.settle_s:.0f} seconds" in PAGE
+    assert settings.settle_s is None
+    assert f"settle time, {MLFLOW.settle_s:.0f} seconds** (for Databricks {DATABRICKS.settle_s:.0f};" in PAGE
     assert f"{settings.connections} connections" in PAGE
     assert f"{settings.window:,} points" in PAGE

@@ -1,0 +1,96 @@
+"""One store with runs of every kind to each kind of server: versions and backends. Nothing missing, nothing doubled."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.harness import COMMAND_S, command, compared
+from tests.acceptance.test_kills import many_kinds, start_sync
+from tests.acceptance.worlds import NOW, World
+from tests.servers.faults import DropReply, Fault, Pass
+from tests.servers.kinds import BY_NAME, Kind
+from tests.servers.mlflow_server import MlflowServer
+from tests.servers.proxy import FaultProxy, Seen
+from tests.servers.reader import MlflowReader
+
+pytestmark = pytest.mark.server
+
+#: In `make test`; the others in `make test-versions`.
+ALWAYS = ("2.22.0-sqlite", "3.17.2-file")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name if name in ALWAYS else pytest.param(name, marks=pytest.mark.versions) for name in BY_NAME],
+)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of server in turn."""
+    kind = BY_NAME[request.param]
+    if kind.why_not():
+        pytest.skip(kind.why_not())
+    return kind
+
+
+@pytest.fixture(scope="module")
+def server(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A server of that kind."""
+    with kind.server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def between(server: MlflowServer) -> Iterator[FaultProxy]:
+    """A fault proxy in front of it."""
+    with FaultProxy(server.port) as proxy:
+        yield proxy
+
+
+def killed_sync(made: World, proxy: FaultProxy, lost: int, last: int) -> None:
+    """A sync that loses the reply to one log-batch and is killed at a later one: their numbers, from 0."""
+    ready, process = threading.Event(), list[subprocess.Popen[str]]()
+    before = proxy.count("runs/log-batch")
+
+    def rule(seen: Seen) -> Fault:
+        if not seen.what.endswith("runs/log-batch") or seen.nth - before not in (lost, last):
+            return Pass()
+        if seen.nth - before == last:
+            assert ready.wait(10)
+            process[0].kill()
+        return DropReply()
+
+    proxy.rule = rule
+    process.append(start_sync(made, proxy.url))
+    ready.set()
+    process[0].communicate(timeout=COMMAND_S)
+    proxy.rule = lambda _: Pass()
+    assert process[0].returncode == -signal.SIGKILL, "it ended before it could be killed"
+
+
+def test_a_store_arrives_once_on_each_kind_of_server(
+    tmp_path: Path, server: MlflowServer, between: FaultProxy, mlflow_reader: MlflowReader
+) -> None:
+    """Replayed with lost replies and SIGKILLs, with late data, again, and once more without its delivery state."""
+    made = many_kinds(tmp_path)
+    killed_sync(made, between, lost=1, last=3)
+    done = command(made, "sync", "--to", between.url, "--settle", "0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert compared(made, mlflow_reader, server.url) == []
+    run_id = made.run("late", 12, flavour="late")
+    made.client.set_terminated(run_id, "KILLED", NOW + 70_000)
+    killed_sync(made, between, lost=0, last=1)
+    for _ in range(2):
+        done = command(made, "sync", "--to", between.url, "--settle", "0.5")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert compared(made, mlflow_reader, server.url) == []
+    for path in Path(made.store.sync).iterdir():
+        path.unlink()
+    made.client.set_tag(run_id, "after", "the loss")
+    done = command(made, "sync", "--to", between.url, "--settle", "0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert compared(made, mlflow_reader, server.url) == []
