@@ -219,13 +219,13 @@ def _count_files(item: ItemPass, columns: Counter[tuple[str, str]]) -> None:
         columns["file", _file_column(item, file)] += 1
 
 
-def _file_facts(item: ItemPass, columns: Counter[tuple[str, str]]) -> dict[str, int]:
-    """The fields of an account that tell of files."""
+def _with_files(made: RunAccount, item: ItemPass, columns: Counter[tuple[str, str]]) -> RunAccount:
+    """An account with the fields that tell of files."""
     owed = [file.size for file in item.files if _file_column(item, file) in ("owed", "parked")]
-    return {
-        "files": len(item.files), "files_delivered": columns["file", "delivered"],
-        "bytes": sum(file.size for file in item.files), "bytes_owed": sum(owed),
-    }  # fmt: skip
+    return replace(
+        made, files=len(item.files), files_delivered=columns["file", "delivered"],
+        bytes=sum(file.size for file in item.files), bytes_owed=sum(owed),
+    )  # fmt: skip
 
 
 def _file_column(run: ItemPass, file: StoredFile) -> str:
@@ -295,7 +295,7 @@ def model_account(
         owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in ("model", "param", "tag", "file")}),
         kind="model",
     )  # fmt: skip
-    return replace(made, **_file_facts(model, columns))
+    return _with_files(made, model, columns)
 
 
 def _model_column(model: ModelPass) -> str:
@@ -315,7 +315,7 @@ def _made(entry: RunEntry, run: RunPass, columns: Counter[tuple[str, str]], firs
     for (_, column), count in columns.items():
         sums[column] += count
     binding = run.ledger.run
-    return RunAccount(
+    made = RunAccount(
         entry.run_id, entry.name, entry.experiment_id, entry.experiment_name,
         remote_run_id=(binding.remote_id or None) if binding is not None else None,
         total=sums.total(), delivered=sums["delivered"], owed=sums["owed"], conflicts=sums["conflicts"],
@@ -323,8 +323,8 @@ def _made(entry: RunEntry, run: RunPass, columns: Counter[tuple[str, str]], firs
         oldest_owed_ms=_oldest(entry, run, first_owed_ms) if sums["owed"] else None,
         reasons=_reasons(run),
         owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in RUN_KINDS}),
-        **_file_facts(run, columns),
     )  # fmt: skip
+    return _with_files(made, run, columns)
 
 
 def _oldest(entry: RunEntry, run: RunPass, first_owed_ms: int | None) -> int:
