@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from datetime import datetime, timezone
 from typing import Any
 
 from localtrack import context
@@ -120,9 +121,35 @@ def create_external_model(
     model_type: str | None = None,
     experiment_id: str | None = None,
 ) -> LoggedModel:
-    """Create a logged model whose files lie elsewhere: READY at once. Arguments as for initialize_logged_model."""
+    """Create a logged model whose files lie elsewhere: READY at once. Arguments as for initialize_logged_model.
+
+    A file MLmodel that says so is stored with it, so that a registry takes it.
+    """
     model = _create(name, source_run_id, {**(tags or {}), _EXTERNAL_TAG: "true"}, params, model_type, experiment_id)
+    _service().log_model_text(model.model_id, _mlmodel(model), "MLmodel")
     return finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _mlmodel(model: LoggedModel) -> str:
+    """MLmodel of an external model, as MLflow writes it: YAML, with the signature that one registry asks for."""
+    when = datetime.fromtimestamp(model.creation_timestamp / 1000, timezone.utc).replace(tzinfo=None)
+    some = """'[{"type": "boolean", "required": true}]'"""
+    lines = [
+        f"artifact_path: {_quoted(model.artifact_location)}",
+        "flavors: {}",
+        f"metadata:\n  {_EXTERNAL_TAG}: true",
+        f"model_id: {_quoted(model.model_id)}",
+        f"model_uuid: {_quoted(model.model_id)}",
+        *([f"run_id: {_quoted(model.source_run_id)}"] if model.source_run_id else []),
+        f"signature:\n  inputs: {some}\n  outputs: {some}\n  params: null",
+        f"utc_time_created: {_quoted(when.isoformat(' '))}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML string: an id of digits must not become a number."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _create(

@@ -45,7 +45,7 @@ class Artifacts(Linked):
             OSError: the file cannot be opened (FileNotFoundError, PermissionError, ...).
         """
         local = os.fspath(local_path)
-        owner = self._run_as_owner(run_id)
+        owner = self._run_to_store(run_id)
         if os.path.isdir(local):
             name = os.path.basename(os.path.normpath(local))
             self._store_directory(owner, local, paths.below(artifact_path, name))
@@ -62,7 +62,7 @@ class Artifacts(Linked):
             TrackingError: as log_artifact; then nothing was stored.
             OSError: a file cannot be opened.
         """
-        self._store_directory(self._run_as_owner(run_id), os.fspath(local_dir), artifact_path)
+        self._store_directory(self._run_to_store(run_id), os.fspath(local_dir), artifact_path)
 
     def log_model_artifact(
         self, model_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None
@@ -120,6 +120,11 @@ class Artifacts(Linked):
 
     def _run_as_owner(self, run_id: object) -> Owner:
         run = self._run(run_id)
+        return Owner(run.run_id, run.experiment_id)
+
+    def _run_to_store(self, run_id: object) -> Owner:
+        """The run, for who stores files with it: deleted ones too, as in MLflow."""
+        run = self._run_to_write_to(run_id)
         return Owner(run.run_id, run.experiment_id)
 
     def _model_as_owner(self, model_id: object) -> Owner:

@@ -32,12 +32,11 @@ class MadeFiles(Artifacts):
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
         """Store a text as a UTF-8 file."""
+        self._make(self._run_to_store(run_id), artifact_file, lambda path: _write_text(path, text))
 
-        def write(path: str) -> None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-
-        self._make(self._run_as_owner(run_id), artifact_file, write)
+    def log_model_text(self, model_id: str, text: str, artifact_file: str) -> None:
+        """Store a text as a UTF-8 file of a logged model."""
+        self._make(self._model_as_owner(model_id), artifact_file, lambda path: _write_text(path, text))
 
     def log_dict(self, run_id: str, dictionary: dict[str, Any], artifact_file: str) -> None:
         """Store a dict as YAML if the name ends with .yml or .yaml, else as JSON.
@@ -59,7 +58,7 @@ class MadeFiles(Artifacts):
                 else:
                     json.dump(dictionary, file, indent=2, default=str)
 
-        self._make(self._run_as_owner(run_id), artifact_file, write)
+        self._make(self._run_to_store(run_id), artifact_file, write)
 
     def log_stream(self, run_id: str, stream: BinaryIO, artifact_file: str) -> None:
         """Store what a binary stream gives until its end, a piece at a time."""
@@ -69,7 +68,7 @@ class MadeFiles(Artifacts):
                 while piece := stream.read(_STREAM_PIECE):
                     file.write(piece)
 
-        self._make(self._run_as_owner(run_id), artifact_file, write)
+        self._make(self._run_to_store(run_id), artifact_file, write)
 
     def log_figure(
         self, run_id: str, figure: Any, artifact_file: str, save_kwargs: dict[str, Any] | None = None
@@ -80,7 +79,7 @@ class MadeFiles(Artifacts):
             TypeError: no such figure, or an ending that plotly cannot write.
         """
         write = _figure_writer(figure, artifact_file, dict(save_kwargs or {}))
-        self._make(self._run_as_owner(run_id), artifact_file, write)
+        self._make(self._run_to_store(run_id), artifact_file, write)
 
     def log_image(
         self,
@@ -118,7 +117,7 @@ class MadeFiles(Artifacts):
             )
         from localtrack.artifacts import images
 
-        owner = self._run_as_owner(run_id)
+        owner = self._run_to_store(run_id)
         picture = images.picture(image)
         if artifact_file is not None:
             self._make(owner, artifact_file, picture.save)
@@ -189,3 +188,8 @@ def _figure_writer(figure: Any, artifact_file: str, options: dict[str, Any]) -> 
                 return lambda path: figure.write_image(path, **options)
             raise TypeError(f"Unsupported file extension for plotly figure: '{ending}'")
     raise TypeError(f"Unsupported figure object type: '{type(figure)}'")
+
+
+def _write_text(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

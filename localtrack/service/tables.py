@@ -35,7 +35,7 @@ class Tables(MadeFiles):
         from localtrack.artifacts import images, tables
 
         tables.check_ending(tables.check_name(artifact_file))
-        owner, pandas = self._run_as_owner(run_id), tables.pandas_or_none()
+        owner, pandas = self._run_to_store(run_id), tables.pandas_or_none()
         table = tables.table_of(data, pandas)
         table = tables.with_pictures(
             table, lambda picture: self._store_picture(owner, picture, images.names_in_table(artifact_file))

@@ -22,6 +22,8 @@ from localtrack_sync.values import INFINITY
 EARLY_S = 120.0
 #: Lifetime that is assumed when the answer names none; Databricks gives an hour.
 ASSUMED_S = 3600.0
+#: Seconds that databricks-sdk may try to reach a host.
+SDK_S = 15
 #: Two tokens refused within these seconds: it is not the token.
 AGAIN_S = 60.0
 TOKEN_PATH = "/oidc/v1/token"  # noqa: S105  a path
@@ -191,7 +193,10 @@ def databricks_sdk(config: DatabricksConfig) -> Callable[[], Mapping[str, str]]:
         kind = config.values.get("auth_type")
         what = f"auth_type {kind} needs databricks-sdk" if kind else f"no login for {config.host} is configured"
         raise CredentialError(f"Databricks: {what} ({config.source}); nothing was sent.", hint=_HINT) from None
-    wanted = {
+    wanted: dict[str, Any] = {
+        # The library asks the host about itself, and would try for five minutes when nobody answers.
+        "http_timeout_seconds": SDK_S,
+        "retry_timeout_seconds": SDK_S,
         "host": config.host,
         "profile": config.profile,
         "config_file": config.file if config.profile else "",

@@ -117,7 +117,11 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
     yield from p.ledger.save(drops=(old,) if old is not None else ())
     if remote.deleted:
         if not needed and p.desired.deleted and set(p.owed()) <= {DELETED}:
-            yield from p.ledger.save(p.cell(DELETED, "1"))
+            cell = p.ledger.cells.get(DELETED)
+            if cell is not None and cell.unsettled not in ("", spelled("1")):
+                yield from _delete(p)  # a restore that was not answered may still be executed: it settles first
+            else:
+                yield from p.ledger.save(p.cell(DELETED, "1"))
             return
         yield from _restore(p, deleted=True)
         remote = yield from _look(p)

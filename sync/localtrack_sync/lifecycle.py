@@ -159,7 +159,7 @@ def _write(p: ItemPass, key: str, want: str, request: Request, cell: Cell | None
                 raise Gone(judged.words)
             if verdict is Verdict.INACTIVE:
                 raise Inactive(judged.words)
-            if key != STATUS or verdict is Verdict.FORBIDDEN:
+            if key != STATUS or verdict in (Verdict.FORBIDDEN, Verdict.MISROUTED):
                 raise Ended(Ending.PARKED, judged.words)
             yield from ledger.save(Rejected(ledger.scope, p.uid, "status", key, want, judged.words, p.desk.wall_s))
 

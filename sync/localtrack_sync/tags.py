@@ -173,7 +173,7 @@ class Tagger:
             raise Gone(judged.words)
         if judged.verdict is Verdict.INACTIVE:
             raise Inactive(judged.words)
-        if judged.verdict is Verdict.FORBIDDEN:
+        if judged.verdict in (Verdict.FORBIDDEN, Verdict.MISROUTED):  # not about this tag: it may be sent later
             raise Ended(Ending.PARKED, judged.words)
         yield from self._refused(keys, writes, judged)
 

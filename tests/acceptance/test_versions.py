@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -10,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import COMMAND_S, command, compared
+from tests.acceptance.harness import COMMAND_S, command, compared, outsider
 from tests.acceptance.test_kills import many_kinds, start_sync
 from tests.acceptance.worlds import NOW, World
 from tests.servers.faults import DropReply, Fault, Pass
 from tests.servers.kinds import BY_NAME, Kind
 from tests.servers.mlflow_server import MlflowServer
-from tests.servers.proxy import FaultProxy, Seen
+from tests.servers.proxy import FaultProxy, Seen, on
 from tests.servers.reader import MlflowReader
 
 pytestmark = pytest.mark.server
@@ -94,3 +95,32 @@ def test_a_store_arrives_once_on_each_kind_of_server(
     done = command(made, "sync", "--to", between.url, "--settle", "0.5")
     assert done.returncode == 0, done.stdout + done.stderr
     assert compared(made, mlflow_reader, server.url) == []
+
+
+def test_logged_models_arrive_where_there_are_any(
+    tmp_path: Path, kind: Kind, server: MlflowServer, between: FaultProxy, mlflow_reader: MlflowReader
+) -> None:
+    """A logged model arrives once, through a lost reply, with params, tags, status; on 2.22 it waits and says so."""
+    made = many_kinds(tmp_path)
+    run_id = made.run("trainer", 4)
+    model = made.client.create_logged_model(
+        made.experiment_id, name="net", source_run_id=run_id, params={"depth": "3"}, tags={"team": "a"}
+    )
+    made.client.finalize_logged_model(model.model_id, "READY")
+    between.rule = on("logged-models", DropReply(), nth=(1,))
+    for _ in range(2):
+        done = command(made, "sync", "--to", between.url, "--settle", "0.5")
+        assert done.returncode == (0 if kind.has_models else 3), done.stdout + done.stderr
+        assert compared(made, mlflow_reader, server.url) == []
+    listed = json.loads(command(made, "conflicts", "--json").stdout)["entries"]
+    if not kind.has_models:
+        assert [(e["state"], e["scope"], e["kind"]) for e in listed] == [("parked", "model", "model")]
+        assert "logged models" in listed[0]["reason"]
+        return
+    assert listed == []
+    there = mlflow_reader.dump(server.url, [made.experiment])[made.experiment]["experiment_id"]
+    [found] = outsider(server.url, "logged-models/search", {"experiment_ids": [there]})["models"]
+    assert (found["info"]["name"], found["info"]["status"]) == ("net", "LOGGED_MODEL_READY")
+    assert found["data"]["params"] == [{"key": "depth", "value": "3"}]
+    tags = {tag["key"]: tag["value"] for tag in found["info"]["tags"] if not tag["key"].startswith("localtrack.")}
+    assert tags == {"team": "a"}

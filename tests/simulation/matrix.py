@@ -52,21 +52,25 @@ MODES = ("first try", "recovery", "restart")
 #: Limits that docs/replay.md names: (kind, trouble, flavours).
 LIMITS = (
     ("POST runs/create", "twice", ("sql", "old", "file")),
+    ("POST logged-models", "twice", ("sql", "old", "file")),
     ("POST runs/log-batch metrics", "twice", ("file",)),
+    ("POST experiments/delete-experiment-tag", "misrouted", ("sql", "old", "file")),
 )
 #: Seeds whose worlds are looked at for kinds of requests; the last ones send what is rare.
-SEEDS = (*range(120), 471)
+SEEDS = (*range(120), 238, 491, 1126)
 #: Requests that every replay begins with.
 _FACTS = ("GET mlflow/server-info", "GET version")
-_ID = re.compile(r"^(r?\d+|[am]-?[0-9a-f]{4,}|[0-9a-f]{32})$")
+_ID = re.compile(r"^(r?\d+|m-\w+|a[0-9a-f]{8}|[0-9a-f]{32})$")
 
 
 def kind_of(request: Request) -> str:
     """Name of a kind of request: verb, path without ids, and what it writes when one path writes several things."""
     path = re.sub(r"^/(api/[23]\.0/)?(mlflow/(?!server-info))?", "", request.path)
-    path, _, rest = path.partition("/artifacts/artifacts/")
-    parts = ["{}" if _ID.match(part) else part for part in path.split("/")]
-    name = f"{request.method} {'/'.join(parts)}{'/{}' if rest else ''}"
+    path, place, _ = path.partition("artifacts/artifacts/")
+    parts = ["{}" if _ID.match(part) else part for part in f"{path}{place}".split("/")]
+    name = f"{request.method} {'/'.join(parts)}"
+    if "/tags/" in path:
+        name = name[: name.rindex("/")] + "/{}"
     if path in ("runs/log-batch", "runs/update"):
         names = sorted(set(json.loads(request.body or b"{}")) - {"run_id", "end_time"})
         name += " " + " ".join(names)

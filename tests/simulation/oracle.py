@@ -10,6 +10,7 @@ from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.item_pass import CONFLICT_PREFIX
 from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.memory_state import MemoryState
+from localtrack_sync.places import place
 from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
 from localtrack_sync.request import HISTORY_TAG
 from localtrack_sync.run_pass import conflict_key
@@ -60,8 +61,9 @@ class Oracle:
             self.problems.append(f"experiment {experiment_id} is bound as {bindings}, made {len(mine)} times")
             return
         found, made = self.remote.experiments[bindings[0].remote_id], bindings[0].created
-        if found["name"] != desired.name and (made or not any(isinstance(r, Conflict) for r in records)):
-            self.problems.append(f"experiment {experiment_id} has name {found['name']}, not {desired.name}")
+        name = place(desired.name, self.remote.folder) if self.remote.folder else desired.name
+        if found["name"] != name and (made or not any(isinstance(r, Conflict) for r in records)):
+            self.problems.append(f"experiment {experiment_id} has name {found['name']}, not {name}")
         if found["deleted"] != (desired.deleted and made):
             self.problems.append(f"experiment {experiment_id} deleted={found['deleted']}, desired {desired.deleted}")
         if {k: v for k, v in found["tags"].items() if k != "localtrack.uid"} != desired.tags:

@@ -81,6 +81,7 @@ class Remote:
         self.restored: set[str] = set()
         self.files: dict[str, bytes] = {}
         self.keeps_twins = False  # of inputs and outputs that are sent twice, as Databricks may
+        self.folder = ""  # Databricks: where experiments lie whose names are no paths
         self.twins: list[tuple[str, Any]] = []
         self.torn: set[tuple[str, str]] = set()  # local model and key of points that only their run got
         self.row_limit: int | None = None  # the request dies after these many rows

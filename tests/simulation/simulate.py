@@ -131,6 +131,7 @@ class Simulation:
         # Databricks' dialect: no promise about anything that is sent twice, and a tag that we may not set.
         self.dialect = "databricks" if self.remote.flavour == "file" and rng.random() < 0.4 else "mlflow"
         self.remote.keeps_twins = self.dialect == "databricks"
+        self.remote.folder = "/Shared/sim" if self.dialect == "databricks" else ""
         self.peace = False
         self.shell = shell(self)
         self.generation = 0
@@ -212,6 +213,7 @@ class Simulation:
             window=rng.choice([2, 5, 100]),
             wall_offset_s=WALL_S,
             dialect=self.dialect,
+            folder=self.remote.folder,
         )
         jobs = [Job("run", run_id) for run_id in self.world.known_runs()]
         jobs += [Job("model", model_id) for model_id in self.world.known_models()]

@@ -102,6 +102,8 @@ def logged(theirs: Any, ours: Any) -> tuple[Any, Any]:
         ours.log_inputs(datasets[1:], [None, None], [{"a": "1"}, {"a": "1"}])
         ours.log_metric("m", 1.0, dataset=datasets[0])
         model = ours.initialize_logged_model("net", params={"p": 1})
+        external = ours.create_external_model("outside")
+    mlmodel = importlib.import_module("mlflow.models").Model.load(external.artifact_location)
     client.log_outputs(run_id, [entities.LoggedModelOutput("m-2", 7)])
     client.log_batch(run_id, [entities.Metric("k", 2.0, 1, 0, model_id=model.model_id)])
     client.finalize_logged_model(model.model_id, entities.LoggedModelStatus.READY)
@@ -112,6 +114,7 @@ def logged(theirs: Any, ours: Any) -> tuple[Any, Any]:
         "tags": [[["a", "1"]]] * len(datasets),
         "models": ["m-1", "m-2", 7],
         "model": ["READY", [["k", 2.0]]],
+        "external": [external.model_id, external.model_id, run_id, external.artifact_location, True, 1],
     }
     inputs = run.inputs.dataset_inputs
     recorded = {
@@ -122,6 +125,14 @@ def logged(theirs: Any, ours: Any) -> tuple[Any, Any]:
             *(getattr(run.outputs.model_outputs[0], name) for name in PAIR),
         ],
         "model": [found.status, [[m.key, m.value] for m in found.metrics]],
+        "external": [
+            mlmodel.model_id,
+            mlmodel.model_uuid,
+            mlmodel.run_id,
+            mlmodel.artifact_path,
+            mlmodel.metadata["mlflow.model.isExternal"],
+            len(mlmodel.signature.inputs),
+        ],
     }
     return given, recorded
 

@@ -96,8 +96,10 @@ def test_the_environment_opts_in(store_path: str, monkeypatch: pytest.MonkeyPatc
     client = TrackingClient()
     client.log_metric("other-run", "m", 1.0)
     client.set_terminated("third")
-    assert [op.run_id for op in attaches(store_path)] == [REMOTE_ID, "other-run", "third"]
-    for call in (client.get_run, client.delete_run, client.get_parent_run):
+    client.log_text("fourth", "text", "a.txt")
+    client.log_artifacts("fifth", store_path, "copy")
+    assert [op.run_id for op in attaches(store_path)] == [REMOTE_ID, "other-run", "third", "fourth", "fifth"]
+    for call in (client.get_run, client.delete_run, client.get_parent_run, client.list_artifacts):
         with pytest.raises(TrackingError) as caught:
             call("never-logged-to")
         assert code(caught) == "RESOURCE_DOES_NOT_EXIST"
@@ -131,8 +133,9 @@ def test_the_remote_is_recorded_with_a_proof(home: Path) -> None:
 
 
 def test_its_files_have_a_place_of_their_own(service: Service) -> None:
-    """Memory and catalog name the same directory, inside the store, for an attached run."""
+    """Memory, catalog and the room of the artifacts name the same directory, inside the store, for an attached run."""
     told = service.attach_run(REMOTE_ID).info.artifact_uri
+    assert told == service.get_artifact_uri(REMOTE_ID)
     assert told == f"{service.store.path}/artifacts/attached/{REMOTE_ID}/artifacts"
     assert another(service).get_run(REMOTE_ID).info.artifact_uri == told
 

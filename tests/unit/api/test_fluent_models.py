@@ -73,6 +73,9 @@ def test_a_model_belongs_to_the_active_run() -> None:
     alone = mlflow.create_external_model()
     assert (alone.source_run_id, alone.experiment_id, alone.status) == (None, "0", "READY")
     assert alone.tags["mlflow.model.isExternal"] == "true"
+    told = Path(alone.artifact_location, "MLmodel").read_text(encoding="utf-8")
+    assert f"\nmodel_id: '{alone.model_id}'\n" in told
+    assert "\nrun_id: " not in told
     assert mlflow.initialize_logged_model(source_run_id=run.info.run_id).source_run_id == run.info.run_id
     last = mlflow.last_logged_model()
     assert last is not None
