@@ -226,6 +226,8 @@ class _Delivery:
                 yield Wait(self.desk.now + 2.0**attempt * self.desk.rng(), "a file did not arrive; it is sent again")
             left = yield from self._round(way, directory, left)
         self.place.put_off.update(("file", item.path) for item in left if item.path in self.untried)
+        if left and way.root.way is Way.FILE and not self.arrived:
+            raise _Closed(f"{way.root.base} is a directory here, but what is written there is not in the remote's list")
         for item in left:
             if item.path not in self.untried:
                 yield from self._park(item.path, self.words.get(item.path, "it does not arrive"))

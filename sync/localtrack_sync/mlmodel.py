@@ -15,7 +15,8 @@ MAX_BYTES = 4 << 20
 _LINE = re.compile(
     rb"^(run_id|model_id|model_uuid|artifact_path):([ \t]+)(['\"]?)([^'\"\r\n]*?)\3([ \t]*\r?)$", re.MULTILINE
 )
-_ROOT = re.compile(r"(?:^|/)([^/]+/artifacts)(/.*)?$")
+#: Every "<id>/artifacts" in a path, also within each other: a store may itself lie below some ".../artifacts".
+_ROOTS = re.compile(r"(?=(?:^|/)([^/]+/artifacts)(/|$))")
 
 
 def is_model_file(path: str, size: int) -> bool:
@@ -45,7 +46,5 @@ def rewritten(content: bytes, ids: Mapping[str, str]) -> bytes:
 
 
 def _moved(path: str, ids: Mapping[str, str]) -> str:
-    found = _ROOT.search(path)
-    if found is None or found[1] not in ids:
-        return path
-    return ids[found[1]].rstrip("/") + (found[2] or "")
+    known = [found for found in _ROOTS.finditer(path) if found[1] in ids]
+    return ids[known[-1][1]].rstrip("/") + path[known[-1].end(1) :] if known else path

@@ -9,13 +9,17 @@ from localtrack_sync.artifact_root import Root, Way, quoted, root_of
 from localtrack_sync.effects import Request, Upload
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.parts import put_in_parts
-from localtrack_sync.request import get
+from localtrack_sync.request import API, get
 from localtrack_sync.signed import Address, Signer
 from localtrack_sync.steps import Ask, Desk, Part, read
 from localtrack_sync.verdict import Judged, Verdict
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 BYTES = (("Content-Type", "application/octet-stream"),)
+#: Bytes that one signed address takes: 5,000 MiB on Azure (Put Blob), 5 GiB on S3.
+ONE_ADDRESS = 5000 << 20
+#: HTTP 500: an answer that asking again does not change.
+BROKEN = 500
 #: Pages of one directory that are read.
 PAGES = 1000
 
@@ -67,13 +71,24 @@ class Outlet:
             case Way.SIGNED:
                 return (yield from self._signed(item))
             case Way.CLOUD:
-                if not self.desk.unsigned:
-                    judged = yield from self._signed(item)
-                    if not self.desk.unsigned:
-                        return judged
-                return (yield from self._store(item, f"{self.root.base}/{quoted(item.path)}"))
+                return (yield from self._cloud(item))
             case _:
                 return (yield from self._store(item, f"file://{quoted(self.root.base)}/{quoted(item.path)}"))
+
+    def _cloud(self, item: Item) -> Part[Judged]:
+        """To an address that the server signs, if it does; else by the storage's own library."""
+        if not self.desk.unsigned and item.size <= ONE_ADDRESS:
+            judged = yield from self._signed(item)
+            if (
+                judged.status == BROKEN
+            ):  # a server that lacks the storage's library itself, for one: there is a second way
+                self.desk.unsigned = judged.words
+            if not self.desk.unsigned:
+                return judged
+        stored = yield from self._store(item, f"{self.root.base}/{quoted(item.path)}")
+        if stored.verdict is Verdict.FORBIDDEN and self.desk.unsigned:
+            return replace(stored, words=f"{stored.words} (the server signs no address: {self.desk.unsigned[:80]})")
+        return stored
 
     def _through_server(self, item: Item) -> Part[Judged]:
         settings = self.desk.settings
@@ -86,6 +101,9 @@ class Outlet:
         return answer
 
     def _signed(self, item: Item) -> Part[Judged]:
+        if item.size > ONE_ADDRESS:
+            words = f"a signed address takes at most {ONE_ADDRESS:,} bytes"
+            return Judged(Verdict.TOO_LARGE, {}, words)
         signer = Signer(self.desk, self.ledger.scope, self.remote_id)
         address = yield from signer.address(item.path)
         if not isinstance(address, Address):
@@ -129,8 +147,8 @@ class Outlet:
         if self.ledger.scope == "model":
             query |= {"artifact_directory_path": directory} if directory else {}
             return get(f"logged-models/{self.remote_id}/artifacts/directories", **query)
-        query |= {"path": directory} if directory else {}
-        return get("artifacts/list", run_id=self.remote_id, **query)
+        query |= {"run_id": self.remote_id} | ({"path": directory} if directory else {})
+        return Request("GET", f"{API}/artifacts/list", query=tuple(query.items()))
 
     def fetch(self, path: str) -> Part[dict[str, Any]]:
         """A JSON object among the files; {} when there is none, or it cannot be read this way."""

@@ -21,6 +21,7 @@ from localtrack_sync.credentials import CredentialSource, Login
 from localtrack_sync.databricks_config import NOTHING, again
 from localtrack_sync.databricks_login import DatabricksLogin, databricks_sdk
 from localtrack_sync.effects import Outcome
+from localtrack_sync.found_files import Found, find_files
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.lock import ReplayLock
@@ -58,6 +59,7 @@ class Ended:
     Attributes:
         accounts, models: the books of its runs and of its logged models, as they stand now.
         seconds: how long it took.
+        found: what the last look for new files left open.
     """
 
     address: Address
@@ -65,6 +67,7 @@ class Ended:
     accounts: tuple[RunAccount, ...]
     seconds: float
     models: tuple[RunAccount, ...] = ()
+    found: Found = field(default_factory=Found)
 
 
 def run_errand(
@@ -105,7 +108,7 @@ def run_errand(
         accounts = _close_books(catalog, state, news.errand, report)
     models = tuple(one for one in accounts if one.kind == "model")
     runs = tuple(one for one in accounts if one.kind == "run")
-    return Ended(address, report, runs, time.monotonic() - began, models)
+    return Ended(address, report, runs, time.monotonic() - began, models, news.found)
 
 
 class News:
@@ -118,9 +121,11 @@ class News:
         self._known = {run_id: content for run_id, (content, _) in state.settled().items()}
         self._experiments: set[str] = set()
         self.errand: Errand | None = None
+        self.found = Found()
 
     def __call__(self) -> list[Job]:
         """Jobs of runs and of models, in the order of their creation, and of experiments: these may change alone."""
+        self.found = find_files(self._catalog)
         self._catalog.refresh()
         self.errand = errand = self._now()
         entries: list[Item] = [*errand.runs, *errand.models]
