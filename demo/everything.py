@@ -6,6 +6,7 @@ below is a part of the table in docs/operations.md, in the table's order.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -88,7 +89,8 @@ def inputs(client: mlflow.MlflowClient, run_id: str) -> None:
     digits = Dataset("digits", "4f2a", "local", '{"uri": "digits.csv"}', '{"columns": 64}', '{"rows": 1797}')
     client.log_inputs(run_id, [DatasetInput(digits, (InputTag("mlflow.data.context", "training"),))])
     client.log_metric(run_id, "accuracy", 0.9, timestamp=MS, step=1, dataset_name="digits", dataset_digest="4f2a")
-    client.log_model(run_id, f'{{"run_id": "{run_id}", "artifact_path": "old", "flavors": {{}}, "model_uuid": "0a"}}')
+    entry = {"run_id": run_id, "artifact_path": "old", "flavors": {}, "utc_time_created": "2026", "model_uuid": "0a"}
+    client.log_model(run_id, json.dumps(entry))
 
 
 def models(client: mlflow.MlflowClient, experiment_id: str, run_id: str, place: Path) -> str:

@@ -105,7 +105,8 @@ class Cell(Simulation):
         self, seed: int, flavour: str, case: Case | None = None, shell: Callable[[Simulation], Shell] = Shell
     ) -> None:
         super().__init__(seed, shell)
-        self.remote.flavour = flavour
+        self.remote.flavour, self.dialect = flavour, "mlflow"
+        self.remote.keeps_twins, self.remote.folder = False, ""
         self.network.faults = self.network.stale = 0.0
         self.kill_share = self.edit_share = self.lose_share = 0.0
         self.case = case

@@ -53,7 +53,7 @@ def test_what_is_left_out_is_a_limit_that_the_docs_name() -> None:
     [
         (breakages.BlindResend, "sql", "POST runs/create"),
         (breakages.LostMeansDone, "sql", "POST runs/update status"),
-        (breakages.AnyAnswerIsGood, "sql", "POST experiments/delete"),
+        (breakages.AnyAnswerIsGood, "sql", "POST runs/outputs"),
         (breakages.NoSettleTime, "file", "POST runs/create"),
         (breakages.WatermarkBeforeReply, "file", "POST runs/log-batch metrics"),
         (breakages.NoIntents, "file", "POST runs/log-batch metrics"),
