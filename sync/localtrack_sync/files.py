@@ -149,12 +149,11 @@ class _Delivery:
         try:
             if not isinstance(way, Outlet):
                 raise _Closed(way)  # noqa: TRY301 - the one place where a closed way is answered
-            listing = {} if self.place.fresh or self.ledger.files else (yield from self._manifest_there(way))
-            for (_, directory), group in groupby(sorted(owed, key=self._order), key=lambda file: self._order(file)[:2]):
-                files = list(group)
-                if listing:
-                    files = yield from self._adopt(way, directory, files, listing)
-                yield from self._directory(way, directory, files)
+            listing = yield from self._manifest_there(way)
+            left = (yield from self._adopt(way, owed, listing)) if listing else owed
+            yield from self._withdraw(way, left, listing)
+            for (_, directory), group in groupby(sorted(left, key=self._order), key=lambda file: self._order(file)[:2]):
+                yield from self._directory(way, directory, list(group))
             yield from self._send_manifest(way)
         except _Closed as closed:
             yield from self._park("", str(closed))
@@ -319,46 +318,68 @@ class _Delivery:
                     held = "it is not there" if shown is None else f"{shown} bytes are there"
                     self.words[item.path] = f"{item.size} bytes were sent and taken, but {held}"
         yield from self.ledger.save(*puts, drops=drops)
-        self.desk.progress.files += sum(item.path != MANIFEST for item in (*sent, *unknown)) - len(again)
+        self.desk.progress.files += sum(isinstance(r, FileDelivered) and r.path != MANIFEST for r in puts)
         self.arrived += len(puts)
         self.failed_in_a_row = 0 if puts else self.failed_in_a_row
         return again
 
     def _proves(self, item: Item, old: FileDelivered) -> bool:
         """Whether the right size alone proves the right content: nothing else of that size can be there."""
-        known = self.place.fresh or bool(old.sha256)
+        known = self.place.fresh or bool(old.sent_sha256)
         return known and old.sent_size != item.size and set(self._still(old)) <= {item.sha256}
 
     def _manifest_there(self, way: Outlet) -> Part[dict[str, tuple[int, str]]]:
-        """What an earlier delivery state left in a run that is adopted."""
+        """What an earlier delivery state left in a run that is adopted, until this one has written the manifest."""
+        mine = self.ledger.files.get(MANIFEST)
+        if self.place.fresh or (mine is not None and mine.sha256):
+            return {}
         there = yield from way.sizes("")
         if isinstance(there, str) or MANIFEST not in there:
             return {}
         return listed((yield from way.fetch(MANIFEST)), self.place.owner)
 
     def _adopt(
-        self, way: Outlet, directory: str, files: Sequence[StoredFile], listing: Mapping[str, tuple[int, str]]
+        self, way: Outlet, owed: Sequence[StoredFile], listing: Mapping[str, tuple[int, str]]
     ) -> Part[list[StoredFile]]:
         """Take for delivered what the manifest and the remote's list agree on; the others."""
-        there = yield from way.sizes(directory)
-        if isinstance(there, str):
-            return list(files)
-        left, puts = list[StoredFile](), list[Record]()
-        for file in files:
-            item = yield from self._item(file)
-            if item is None:
-                continue
-            same = listing.get(item.path) == (item.size, item.sha256)
-            if same and there.get(_split(item.path)[1]) == item.size:
-                puts.append(self._delivered(item, self._record(item.path), answered=True))
-            else:
-                left.append(file)
-        yield from self.ledger.save(*puts)
+        left, named = list[StoredFile](), list[StoredFile]()
+        for file in sorted(owed, key=lambda one: _split(one.path)):
+            # What this very state has begun to send may be there instead of what the manifest says.
+            (named if file.path in listing and file.path not in self.ledger.files else left).append(file)
+        for directory, group in groupby(named, key=lambda one: _split(one.path)[0]):
+            there = yield from way.sizes(directory)
+            puts = list[Record]()
+            for file in group:
+                item = yield from self._item(file)
+                shown = -1 if isinstance(there, str) else there.get(_split(file.path)[1])
+                if item is None:
+                    continue
+                if listing[file.path] == (item.size, item.sha256) and shown == item.size:
+                    puts.append(self._delivered(item, self._record(file.path), answered=True))
+                else:
+                    left.append(file)
+            yield from self.ledger.save(*puts)
         return left
 
+    def _withdraw(self, way: Outlet, owed: Sequence[StoredFile], listing: Mapping[str, tuple[int, str]]) -> Part[None]:
+        """Before a file is overwritten, the manifest stops naming it.
+
+        Else a later delivery state could find the new content, of the same size, under a hash of the old one: when this
+        process dies before the next manifest, and its state is lost, and the old content is wanted again.
+        """
+        records = [self._record(file.path) for file in owed]
+        changed = [replace(record, sha256="", size=-1) for record in records if record.sha256]
+        yield from self.ledger.save(*changed)
+        if changed or (listing and owed):
+            yield from self._write_manifest(way)
+            if ("file", MANIFEST) in self.place.put_off:
+                raise _Closed(self.words.get(MANIFEST, "the manifest does not arrive"))
+
     def _send_manifest(self, way: Outlet) -> Part[None]:
-        if not manifest_owed(self.ledger, self.place.owner):
-            return
+        if manifest_owed(self.ledger, self.place.owner):
+            yield from self._write_manifest(way)
+
+    def _write_manifest(self, way: Outlet) -> Part[None]:
         content = manifest_of(self.place.owner, self.ledger.files.values())
         digest = hashlib.sha256(content).hexdigest()
         yield from self._batch(way, "", [Item(MANIFEST, digest, len(content), digest, len(content), body=content)])
@@ -395,7 +416,7 @@ class _Delivery:
 
     def _take_back(self, records: Sequence[FileDelivered]) -> Part[None]:
         """These uploads were certainly not executed: what is known is what was known before."""
-        empty = [record for record in records if not record.sha256 and not record.unsettled]
+        empty = [record for record in records if not record.sent_sha256 and not record.unsettled]
         yield from self.ledger.save(*(record for record in records if record not in empty), drops=empty)
 
     def _rejected(self, file: StoredFile, words: str) -> Rejected:

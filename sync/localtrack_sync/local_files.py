@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import BinaryIO
 
+from localtrack.store import ATTACHED
 from localtrack_sync.artifact_root import refused
 from localtrack_sync.effects import Upload
 
@@ -83,7 +84,7 @@ class LocalFiles:
             raise LocalFileError(reason)
         try:
             at = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            *directories, name = [*upload.directory.split("/"), *upload.path.split("/")]
+            *directories, name = [*self._directory(upload).split("/"), *upload.path.split("/")]
             for part in directories:
                 at = _step(at, part, _DIRECTORY)
             handle = _step(at, name, _FILE)
@@ -94,6 +95,12 @@ class LocalFiles:
             os.close(handle)
             raise LocalFileError(f"the file has changed since it was registered: {facts.st_size} bytes")
         return os.fdopen(handle, "rb", buffering=0)
+
+    def _directory(self, upload: Upload) -> str:
+        """Where the owner's files lie: as it says, or where they were put while its experiment was not known."""
+        unknown = f"{ATTACHED}/{upload.directory.partition('/')[2]}"
+        there = [os.path.isdir(os.path.join(self._base, one)) for one in (upload.directory, unknown)]
+        return unknown if there == [False, True] else upload.directory
 
 
 def _step(at: int, name: str, flags: int) -> int:

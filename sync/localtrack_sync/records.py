@@ -205,8 +205,8 @@ class FileDelivered:
 
     Attributes:
         path: below the artifact root.
-        sha256, size: of the local content that the remote has; "" and -1 while it has none of ours.
-        sent_sha256, sent_size: of what was sent for it: the same, unless ids inside were made the remote's.
+        sha256, size: of the local content that the remote has; "" and -1 while it has none of ours for certain.
+        sent_sha256, sent_size: of what was last sent and arrived: the same, unless ids inside were made the remote's.
         unsettled: SHA-256 of each sent content whose upload was not answered; it may still be executed.
     """
 

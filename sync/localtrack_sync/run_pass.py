@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from localtrack.catalog.desired import DesiredRun
 from localtrack.catalog.linked_queries import history_tag
+from localtrack.store import ATTACHED
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Request
 from localtrack_sync.history import entry_names, is_part_of, mapped
@@ -235,8 +236,8 @@ class RunPass(ItemPass):
         }
 
     def directory(self) -> str:
-        """See ItemPass. A run that was created elsewhere has no experiment here."""
-        return "/".join(part for part in (self.desired.experiment_id, self.uid, "artifacts") if part)
+        """See ItemPass."""
+        return f"{self.desired.experiment_id or ATTACHED}/{self.uid}/artifacts"
 
     def ids(self, root: str) -> dict[str, str]:
         """See ItemPass."""

@@ -51,8 +51,9 @@ def understand(judge: Judge, ask: Ask, outcome: Outcome) -> Judged:
     good = isinstance(outcome, Reply) and 200 <= outcome.status <= 299  # noqa: PLR2004 - HTTP's own numbers
     if isinstance(outcome, Reply) and good and (ask.text or (ask.empty and not outcome.text.strip())):
         return Judged(Verdict.OK, {}, outcome.text, judged.status, headers=outcome.headers)
-    if judged.verdict is Verdict.OK and isinstance(outcome, Reply):
-        judged = replace(judged, headers=outcome.headers)
+    if judged.verdict is Verdict.OK:
+        if isinstance(outcome, Reply):
+            judged = replace(judged, headers=outcome.headers)
         found: Any = judged.body
         for name in ask.expects:
             found = found.get(name) if isinstance(found, dict) else None

@@ -79,6 +79,14 @@ def test_links_pipes_and_ways_out_are_not_followed(tmp_path: Path) -> None:
         list(LocalFiles(str(base)).chunks(Upload("../..", "secret", 6, hashlib.sha256(b"secret").hexdigest())))
 
 
+def test_files_stored_before_the_experiment_was_known_are_found(tmp_path: Path) -> None:
+    """A run that was attached to keeps its files where they were put, also when its experiment is known later."""
+    target = tmp_path / "attached/r/artifacts/a/b.bin"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"x")
+    assert list(LocalFiles(str(tmp_path)).chunks(upload(b"x"))) == [b"x"]
+
+
 def send(base: Path, url: str, request: Request, total_s: float = 0.6) -> Reply | Failure:
     """Send a request with a real transport."""
     files = LocalFiles(str(base))

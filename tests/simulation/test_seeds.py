@@ -40,9 +40,9 @@ TWIN_LINKS = "two remote models of one uid, after lost delivery states: a run is
 LOST_LINKS = "a point of a logged model reaches the run, but not the model"
 PARKED_LONG = "the record that points wait for a model stays when the points have gone"
 KNOWN = {
-    **dict.fromkeys((331, 1026, 1279, 1594), TWIN_LINKS),
-    **dict.fromkeys((559, 650, 1331, 1397, 1763), LOST_LINKS),
-    **dict.fromkeys((938, 1750), PARKED_LONG),
+    **dict.fromkeys((99, 331, 514, 519, 587, 1208, 1279), TWIN_LINKS),
+    **dict.fromkeys((1817,), LOST_LINKS),
+    **dict.fromkeys((226, 938, 1750), PARKED_LONG),
 }
 
 

@@ -74,6 +74,7 @@ class World:
         self._cache: dict[str, tuple[tuple[int, ...], DesiredRun | None]] = {}
         self._write()
         self._attach(random.Random(self.clock * 1000 + self.times))
+        self._keep_files(random.Random(self.clock * 1000 + self.times + 1))
 
     # --- making it up ---
 
@@ -101,8 +102,6 @@ class World:
             self._log_to_model(model_id)
         for experiment in self.experiments:
             self._change(experiment)
-        for owner in (*self.plans, *self.models):
-            self._store_files(owner)
 
     def _attach(self, rng: random.Random) -> None:
         """Some worlds have runs that somebody else creates (random numbers of their own: the other worlds stay)."""
@@ -119,7 +118,6 @@ class World:
                 self._log(rng.choice(self.journals), run_id)
             if rng.random() < 0.7:
                 self._end_run(run_id)
-            self._store_files(run_id)
         self.rng = mine
 
     def _owner(self, run_id: str) -> Journal:
@@ -191,10 +189,19 @@ class World:
             }[kind]
             self.experiment_ops[experiment].append((self._stamp(), kind, value))
 
+    def _keep_files(self, rng: random.Random) -> None:
+        """Some worlds have files (random numbers of their own: the other worlds stay)."""
+        if rng.random() < 0.5:
+            return
+        mine, self.rng = self.rng, rng
+        for owner in (*self.plans, *self.models):
+            self._store_files(owner)
+        self.rng = mine
+
     def _store_files(self, owner: str) -> None:
         """Files, some of them written again with other content, here and there one that the remote cannot take."""
         rng = self.rng
-        often = rng.random() < 0.25  # one file that is written again and again
+        often = rng.random() < 0.3  # one file that is written again and again
         for _ in range(12 if often else rng.choice([0, 0, 0, 1, 2, 4, 8])):
             sign = POISON_SIGN if rng.random() < 0.02 else ""
             path = "often" if often else f"{rng.choice(['', 'a/', 'a/b/'])}f{rng.randrange(3)}{sign}"
@@ -203,7 +210,10 @@ class World:
             text = f"{'model' if owner in self.models else 'run'}_id: {owner}\n" if path.endswith("MLmodel") else ""
             # Contents of one length: their size alone tells nothing.
             content = (text + str(rng.randrange(3)) * rng.choice([1, 1, 1, 40])).encode()
-            self._add(rng.choice(self.journals), "file", owner, (path, content))
+            journal = rng.choice(self.journals)
+            place = rng.randrange(len(journal.ops) + 1)  # anywhere, as late as what is logged before it
+            stamp = journal.ops[place - 1][0] if place else 1
+            journal.ops.insert(place, (stamp, "file", owner, (path, content)))
 
     def _ms(self) -> int:
         self.times += self.rng.randrange(1, 30)
