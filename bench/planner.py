@@ -18,6 +18,7 @@ from localtrack_sync.effects import (
     Load,
     Perform,
     ReadExperiment,
+    ReadFiles,
     ReadPoints,
     ReadRun,
     Reply,
@@ -61,6 +62,8 @@ def _perform(effect: Effect, state: MemoryState, points: list[Point]) -> Any:
         case ReadRun(run_id):
             head = {"j": points[-1].pos}
             return DesiredRun(run_id, "e", "name", "me", "FINISHED", 1, 2, deleted=False, head=head)
+        case ReadFiles():
+            return ()
         case ReadExperiment(experiment_id):
             return DesiredExperiment(experiment_id, "name", None, deleted=False)
         case ReadPoints(after=after, limit=limit):

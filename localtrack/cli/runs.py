@@ -133,6 +133,8 @@ def described(run: RunEntry, delivered: Sequence[Delivery]) -> dict[str, Any]:
             "points": run.points,
             "inputs": run.inputs,
             "outputs": run.outputs,
+            "files": run.files,
+            "bytes": run.bytes,
         },
         "delivery": [asdict(one) for one in delivered],
     }

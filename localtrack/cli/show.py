@@ -103,6 +103,8 @@ def _facts(entry: RunEntry, run: Run) -> None:
         "user": visible(run.info.user_id),
         "points": f"{entry.points:,} of {wording.count(len(run.data.metrics), 'metric')}",
     }
+    if entry.files:
+        facts["files"] = f"{entry.files:,}, {wording.size(entry.bytes)}"
     for name, value in facts.items():
         click.echo(f"  {name:<12}{value}")
 

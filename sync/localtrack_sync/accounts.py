@@ -84,6 +84,11 @@ class RemoteAccount:
         return sum(run.superseded for run in self.items)
 
     @property
+    def bytes_owed(self) -> int:
+        """Size of the files that are still to be sent."""
+        return sum(run.bytes_owed for run in self.items)
+
+    @property
     def oldest_owed_ms(self) -> int | None:
         """When the oldest owed record was logged, ms since the epoch; None when nothing is owed."""
         return min((run.oldest_owed_ms for run in self.items if run.oldest_owed_ms is not None), default=None)
@@ -159,7 +164,9 @@ def run_account(
     named = {one: _remote_id(state, "model", one) for one in models_in(desired.models_logged)}
     models = {one: remote_id for one, remote_id in named.items() if remote_id is not None}
     settings = ReplaySettings(dialect=state.remote.dialect)
-    return account(entry, desired, records, parent, beyond, first[0].ts if first else None, settings, models)
+    files = catalog.files(entry.run_id, refresh=False) if entry.files else ()
+    first_ms = first[0].ts if first else None
+    return account(entry, desired, records, parent, beyond, first_ms, settings, models, files)
 
 
 def logged_model_account(
@@ -181,7 +188,8 @@ def logged_model_account(
     assert desired is not None, "a model of the index is in the catalog"
     assert state is not None, "records come from a state"
     settings = ReplaySettings(dialect=state.remote.dialect)
-    return model_account(entry, experiment, desired, records, settings)
+    files = catalog.files(entry.model_id, refresh=False) if entry.files else ()
+    return model_account(entry, experiment, desired, records, settings, files)
 
 
 def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:

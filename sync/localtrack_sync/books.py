@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from localtrack.catalog.desired import DesiredModel, DesiredRun
+from localtrack.catalog.desired import DesiredModel, DesiredRun, StoredFile
 from localtrack.catalog.entries import ModelEntry, RunEntry
 from localtrack_sync.cells import is_settled
+from localtrack_sync.files import file_open
 from localtrack_sync.history import entry_names
 from localtrack_sync.item_pass import DELETED, STATUS, ItemPass
 from localtrack_sync.jobs import Progress, ReplaySettings
@@ -25,16 +26,16 @@ from localtrack_sync.run_pass import RunPass
 from localtrack_sync.steps import Desk
 
 #: Kinds of a run's records.
-RUN_KINDS = ("run", "param", "tag", "metric", "input", "output")
+RUN_KINDS = ("run", "param", "tag", "metric", "input", "output", "file")
 
 
 @dataclass(frozen=True, slots=True)
 class RunAccount:
     """One run (or logged model) and one remote: every record of it is in exactly one of the columns.
 
-    A record is one metric point, one param, one tag, one input or output, one value that journals disagree on, or the
-    run itself (its creation, status, times and life). Points that their run has and their logged model lacks count
-    once more: one record for each that was refused, one for all of a model that is waited for.
+    A record is one metric point, one param, one tag, one file, one input or output, one value that journals disagree
+    on, or the run itself (its creation, status, times and life). Points that their run has and their logged model lacks
+    count once more: one record for each that was refused, one for all of a model that is waited for.
 
     Attributes:
         run_id, name, experiment_id, experiment: the local run or logged model.
@@ -48,7 +49,9 @@ class RunAccount:
         superseded: is not to be sent (tags that only the remote itself may set).
         oldest_owed_ms: when the oldest record that is still owed was logged, ms since the epoch, or None.
         reasons: why records are stuck, one line each.
-        owed_by_kind: kind ("run", "model", "param", "tag", "metric", "input", "output") -> how many of these are owed.
+        owed_by_kind: kind ("run", "model", "param", "tag", "metric", "input", "output", "file") -> how many are owed.
+        files, files_delivered: how many files it has, and how many of them the remote has.
+        bytes, bytes_owed: their size, and the size of those that are owed.
         kind: "run" or "model".
     """
 
@@ -67,6 +70,10 @@ class RunAccount:
     oldest_owed_ms: int | None = None
     reasons: tuple[str, ...] = ()
     owed_by_kind: tuple[tuple[str, int], ...] = ()
+    files: int = 0
+    files_delivered: int = 0
+    bytes: int = 0
+    bytes_owed: int = 0
     kind: str = "run"
 
     def __post_init__(self) -> None:
@@ -83,13 +90,14 @@ class RunAccount:
 
 def untouched(entry: RunEntry) -> RunAccount:
     """The account of a run of which the remote has nothing and nothing is known."""
-    kinds = {"run": 1, "param": entry.params, "tag": entry.tags, "metric": entry.points}
+    kinds = {"run": 1, "param": entry.params, "tag": entry.tags, "metric": entry.points, "file": entry.files}
     kinds |= {"input": entry.inputs, "output": entry.outputs + entry.models_logged}
     owed = sum(kinds.values())
     return RunAccount(
         entry.run_id, entry.name, entry.experiment_id, entry.experiment_name, None,
         total=owed + entry.param_conflicts, delivered=0, owed=owed, conflicts=entry.param_conflicts,
         oldest_owed_ms=entry.oldest_ms, owed_by_kind=_by_kind(kinds),
+        files=entry.files, bytes=entry.bytes, bytes_owed=entry.bytes,
     )  # fmt: skip
 
 
@@ -102,6 +110,7 @@ def account(
     first_owed_ms: int | None,
     settings: ReplaySettings,
     models: Mapping[str, str],
+    files: tuple[StoredFile, ...] = (),
 ) -> RunAccount:
     """The account of a run of which something is known.
 
@@ -114,9 +123,10 @@ def account(
         first_owed_ms: timestamp of the first of these.
         settings: for the dialect.
         models: ids of logged models on the remote, as far as they are known.
+        files: of the run.
     """
     desk, ledger = Desk(settings, _no_rng, Progress()), ledger_of("run", entry.run_id, records)
-    run = RunPass(desk, ledger, desired, parent_remote_id, models=dict(models))
+    run = RunPass(desk, ledger, desired, parent_remote_id, models=dict(models), files=files)
     columns: Counter[tuple[str, str]] = Counter()
     columns["run", _run_column(run)] += 1
     columns["param", "conflicts"] += len(desired.param_conflicts)
@@ -135,6 +145,7 @@ def account(
     columns["metric", "parked"] += stuck["parked"]
     # Not below zero: a rejected point stays listed when the journal that held it has been deleted.
     columns["metric", "delivered"] += max(0, entry.points - points_beyond - stuck.total())
+    _count_files(run, columns)
     _count_links(run, columns)
     if run.ledger.whole_parked() is not None:
         columns = _all_parked(columns)
@@ -203,6 +214,27 @@ def _tag_column(run: ItemPass, key: str, owed: Mapping[str, str | None]) -> str:
     return _column(run, "tag", key, owed=key in owed or waits_for_parent)
 
 
+def _count_files(item: ItemPass, columns: Counter[tuple[str, str]]) -> None:
+    for file in item.files:
+        columns["file", _file_column(item, file)] += 1
+
+
+def _with_files(made: RunAccount, item: ItemPass, columns: Counter[tuple[str, str]]) -> RunAccount:
+    """An account with the fields that tell of files."""
+    owed = [file.size for file in item.files if _file_column(item, file) in ("owed", "parked")]
+    return replace(
+        made, files=len(item.files), files_delivered=columns["file", "delivered"],
+        bytes=sum(file.size for file in item.files), bytes_owed=sum(owed),
+    )  # fmt: skip
+
+
+def _file_column(run: ItemPass, file: StoredFile) -> str:
+    if not file_open(run.ledger, file):
+        return "rejected" if ("file", file.path) in run.ledger.rejected else "delivered"
+    parked = run.ledger.parked
+    return "parked" if ("file", file.path) in parked or ("file", "") in parked else "owed"
+
+
 def _all_parked(columns: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
     """The whole run is parked: what would be owed waits."""
     return _moved(columns, "parked")
@@ -217,20 +249,26 @@ def _moved(columns: Counter[tuple[str, str]], into: str) -> Counter[tuple[str, s
 
 def untouched_model(entry: ModelEntry, experiment: str) -> RunAccount:
     """The account of a logged model of which the remote has nothing and nothing is known."""
-    kinds = {"model": 1, "param": entry.params, "tag": entry.tags}
+    kinds = {"model": 1, "param": entry.params, "tag": entry.tags, "file": entry.files}
     owed = sum(kinds.values())
     return RunAccount(
         entry.model_id, entry.name, entry.experiment_id, experiment, None, total=owed, delivered=0, owed=owed,
         oldest_owed_ms=entry.creation_ms, owed_by_kind=_by_kind(kinds), kind="model",
+        files=entry.files, bytes=entry.bytes, bytes_owed=entry.bytes,
     )  # fmt: skip
 
 
 def model_account(
-    entry: ModelEntry, experiment: str, desired: DesiredModel, records: Iterable[Record], settings: ReplaySettings
+    entry: ModelEntry,
+    experiment: str,
+    desired: DesiredModel,
+    records: Iterable[Record],
+    settings: ReplaySettings,
+    files: tuple[StoredFile, ...] = (),
 ) -> RunAccount:
     """The account of a logged model of which something is known."""
     ledger = ledger_of("model", entry.model_id, records)
-    model = ModelPass(Desk(settings, _no_rng, Progress()), ledger, desired)
+    model = ModelPass(Desk(settings, _no_rng, Progress()), ledger, desired, files=files)
     columns: Counter[tuple[str, str]] = Counter()
     gone = model.gone_with_us()
     owed_params, owed_tags, sent = model.owed_params(), model.owed_tags(), model.tags()
@@ -239,6 +277,7 @@ def model_account(
     for key in desired.tags:
         columns["tag", "superseded" if key not in sent else _tag_column(model, key, owed_tags)] += 1
     columns["model", _model_column(model)] += 1
+    _count_files(model, columns)
     if gone:  # what was not sent before it was deleted need not be sent any more
         columns = _moved(columns, "superseded")
     elif ledger.whole_parked() is not None:
@@ -246,16 +285,17 @@ def model_account(
     sums: Counter[str] = Counter()
     for (_, column), count in columns.items():
         sums[column] += count
-    return RunAccount(
+    made = RunAccount(
         entry.model_id, entry.name, entry.experiment_id, experiment,
         remote_run_id=(ledger.run.remote_id or None) if ledger.run is not None else None,
         total=sums.total(), delivered=sums["delivered"], owed=sums["owed"], conflicts=sums["conflicts"],
         rejected=sums["rejected"], parked=sums["parked"], superseded=sums["superseded"],
         oldest_owed_ms=(entry.creation_ms if ledger.run is None else entry.updated_ms) if sums["owed"] else None,
         reasons=_reasons(model),
-        owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in ("model", "param", "tag")}),
+        owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in ("model", "param", "tag", "file")}),
         kind="model",
     )  # fmt: skip
+    return _with_files(made, model, columns)
 
 
 def _model_column(model: ModelPass) -> str:
@@ -275,7 +315,7 @@ def _made(entry: RunEntry, run: RunPass, columns: Counter[tuple[str, str]], firs
     for (_, column), count in columns.items():
         sums[column] += count
     binding = run.ledger.run
-    return RunAccount(
+    made = RunAccount(
         entry.run_id, entry.name, entry.experiment_id, entry.experiment_name,
         remote_run_id=(binding.remote_id or None) if binding is not None else None,
         total=sums.total(), delivered=sums["delivered"], owed=sums["owed"], conflicts=sums["conflicts"],
@@ -284,6 +324,7 @@ def _made(entry: RunEntry, run: RunPass, columns: Counter[tuple[str, str]], firs
         reasons=_reasons(run),
         owed_by_kind=_by_kind({kind: columns[kind, "owed"] for kind in RUN_KINDS}),
     )  # fmt: skip
+    return _with_files(made, run, columns)
 
 
 def _oldest(entry: RunEntry, run: RunPass, first_owed_ms: int | None) -> int:

@@ -31,20 +31,65 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request to the remote, as a value.
+class Upload:
+    """A file of the store, or a part of one, as the body of a request: the shell streams it from the disk.
+
+    A whole file is only ever sent whole when its content is still `sha256`: the shell holds the last bytes back until
+    it knows. A file that is missing, or not what it was when it was registered, comes back as a `Failure` with `local`.
 
     Attributes:
-        method: "GET", "POST", "PATCH" or "DELETE".
-        path: below the remote's root, e.g. "/api/2.0/mlflow/runs/create".
-        body: JSON text that is sent as it is (encoded once, by the planner), or None.
+        directory: artifact root of the owner below `<store>/artifacts`, e.g. "<experiment>/<run>/artifacts".
+        path: below that.
+        size, sha256: bytes of the whole file and their SHA-256.
+        offset, length: which part is sent; a part is checked by the size of the file only.
+    """
+
+    directory: str
+    path: str
+    size: int
+    sha256: str
+    offset: int = 0
+    length: int = -1
+
+    @property
+    def sent(self) -> int:
+        """Bytes that are sent."""
+        return self.size if self.length < 0 else self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as a value: to the remote, or to a place that the remote named.
+
+    Attributes:
+        method: of HTTP; or "STORE" (bring `upload` to the storage at `url` through its own library) or "CHECK" (read
+            the file of `upload` and compare it with its hash; nothing is sent).
+        path: below the remote's root, e.g. "/api/2.0/mlflow/runs/create", quoted as it goes out.
+        body: sent as it is (encoded once, by the planner), or None.
         query: query parameters of a GET.
+        url: absolute address instead of `path`. Nothing of ours is sent along that tells who we are: what may be done
+            there is in the address and in `headers`. What comes of it says nothing about the remote.
+        headers: more of them, or others.
+        upload: the body, from the disk.
     """
 
     method: str
     path: str
     body: bytes | None = None
     query: tuple[tuple[str, str], ...] = ()
+    url: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    upload: Upload | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it does not go to the remote itself."""
+        return bool(self.url) or self.method == "CHECK"
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of its body."""
+        return len(self.body or b"") + (self.upload.sent if self.upload is not None and self.method != "CHECK" else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +118,13 @@ class Failure:
         sent: False when it is certain that no byte of the request reached the remote (refused, DNS, TLS handshake);
             True when the remote may have executed it, now or later.
         reason: one line for people.
+        local: the fault is on this machine (a file that is missing or has changed): no whole request was sent, and the
+            same one will fail again.
     """
 
     sent: bool
     reason: str
+    local: bool = False
 
 
 Outcome: TypeAlias = Reply | Failure
@@ -161,8 +209,26 @@ class ReadPoints:
     model_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFiles:
+    """Read which files a run or logged model has. Answer: tuple[StoredFile, ...], by path.
+
+    Attributes:
+        owner: local id.
+    """
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContent:
+    """Read a small file of the store into memory. Answer: bytes, or None when it is not as it was registered."""
+
+    upload: Upload
+
+
 #: What is done at once, in the shell's own thread.
-Local: TypeAlias = Save | Load | ReadExperiment | ReadRun | ReadModel | ReadPoints
+Local: TypeAlias = Save | Load | ReadExperiment | ReadRun | ReadModel | ReadPoints | ReadFiles | ReadContent
 Effect: TypeAlias = Send | Local
 
 

@@ -329,7 +329,7 @@ class Engine:
             return None
         self._open.add(slot.number)
         self.progress.requests += 1
-        self.progress.bytes_sent += len(slot.ask.request.body or b"")
+        self.progress.bytes_sent += slot.ask.request.bytes_sent
         return Start(slot.number, Send(slot.ask.request))
 
     def _has_room(self) -> bool:
@@ -345,7 +345,8 @@ class Engine:
         ask = slot.ask
         assert ask is not None, "it was asked"
         judged = understand(self._judge, ask, outcome)
-        self._note(judged, now)
+        if not ask.request.elsewhere and judged.verdict is not Verdict.UNREADABLE:
+            self._note(judged, now)
         if judged.verdict is Verdict.MISROUTED and not ask.optional:
             slot.ask = None
             self.stop(f"this does not look like an MLflow server: {judged.words}")

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from localtrack.catalog.desired import StoredFile
 from localtrack_sync.cells import is_quiet, is_settled, spelled
 from localtrack_sync.effects import Request
+from localtrack_sync.files import Place, manifest_owed, owed_files
 from localtrack_sync.jobs import Ending
 from localtrack_sync.ledger import Ledger
+from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.records import Cell, Parked, RunBinding
 from localtrack_sync.request import ATTEMPT_TAG, UID_TAG
 from localtrack_sync.snapshot import RemoteItem
@@ -37,6 +40,7 @@ class ItemPass(ABC):
         put_off: records that got parked in this pass: (kind, key).
         inactive: how often the remote called it inactive in this pass.
         looked_wall_s: when the last look began: what settled later may not be in it.
+        files: what it has in files.
     """
 
     desk: Desk
@@ -46,6 +50,7 @@ class ItemPass(ABC):
     put_off: set[tuple[str, str]] = field(default_factory=set, kw_only=True)
     inactive: int = field(default=0, kw_only=True)
     looked_wall_s: float = field(default=0.0, kw_only=True)
+    files: tuple[StoredFile, ...] = field(default=(), kw_only=True)
 
     #: What it is called.
     NOUN: ClassVar[str]
@@ -86,6 +91,14 @@ class ItemPass(ABC):
     @abstractmethod
     def dropped_tags(self) -> tuple[str, ...]:
         """Tags that the journals removed."""
+
+    @abstractmethod
+    def directory(self) -> str:
+        """Where its files lie here, below `<store>/artifacts`."""
+
+    @abstractmethod
+    def ids(self, root: str) -> dict[str, str]:
+        """Ids in its files that become the remote's (see `mlmodel.rewritten`); `root`: its artifact root there."""
 
     @abstractmethod
     def create(self, experiment_remote_id: str, proof: Mapping[str, str], *, bare: bool) -> Request:
@@ -195,6 +208,22 @@ class ItemPass(ABC):
         if rejected is not None and rejected.value == (want or ""):
             return False
         return not is_settled(cell, want) and not (cell is not None and cell.pinned)
+
+    def files_owed(self) -> bool:
+        """Whether any file is owed, or the manifest of those that are delivered."""
+        if owed_files(self.ledger, self.files, self.put_off, self._most_tries()):
+            return True
+        return manifest_owed(self.ledger, self.uid) and not self.rests("file", MANIFEST)
+
+    def place(self, root: str) -> Place:
+        """Where its files lie here, and the artifact root that they go to."""
+        return Place(
+            self.uid, self.remote_id, self.directory(), root, ids=self.ids(root), fresh=self.binding.fresh,
+            put_off=self.put_off, most_tries=self._most_tries(),
+        )  # fmt: skip
+
+    def _most_tries(self) -> int | None:
+        return DELETED_TRIES if self.is_deleted() else None
 
     def unpark_done(self) -> Part[None]:
         """Drop the records of params and tags that were parked and have come to another end since."""

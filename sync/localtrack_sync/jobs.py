@@ -36,6 +36,10 @@ class ReplaySettings:
         dedupes: whether the remote stores a repeated point once; None: ask it.
         folder: (Databricks) workspace folder of the experiments whose names are no absolute paths; "": the home of the
             user whose credentials these are, asked for.
+        netloc: the remote's host, and port where it has one: what it names by this name is itself.
+        artifact_batch: files that are sent before they are looked at together.
+        multipart_from: bytes from which a file is sent in parts, where the remote offers it; MLflow's own threshold.
+        part_bytes: length of a part; larger when the file would have more parts than storages take.
     """
 
     settle_s: float | None = None
@@ -46,6 +50,10 @@ class ReplaySettings:
     window: int = 10_000
     dedupes: bool | None = None
     folder: str = ""
+    netloc: str = ""
+    artifact_batch: int = 500
+    multipart_from: int = 500 << 20
+    part_bytes: int = 16 << 20
 
 
 class Ending(Enum):
@@ -81,7 +89,7 @@ class Progress:
     """What has been settled since the engine was made; for progress bars and reports.
 
     Attributes:
-        params, metrics, tags: records that the remote now has.
+        params, metrics, tags, files: records that the remote now has.
         inputs, outputs: datasets and models that went into runs, models that came out; with log_model entries.
         runs_created, models_created, experiments_created: creates that were confirmed.
         requests: requests started.
@@ -94,6 +102,7 @@ class Progress:
     params: int = 0
     metrics: int = 0
     tags: int = 0
+    files: int = 0
     inputs: int = 0
     outputs: int = 0
     runs_created: int = 0

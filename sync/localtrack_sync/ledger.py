@@ -11,10 +11,12 @@ from localtrack_sync.records import (
     Cell,
     Conflict,
     ExperimentBinding,
+    FileDelivered,
     Intent,
     Linked,
     ParamDelivered,
     Parked,
+    PartialUpload,
     Record,
     Rejected,
     RunBinding,
@@ -31,6 +33,7 @@ class Ledger:
         run: the binding of the run, or of the logged model.
         unknown: cell key -> when a write to it became unknown (engine's clock); cells that were loaded unsettled count
             from the engine's start.
+        unknown_files: the same for files, by path.
     """
 
     def __init__(self, scope: str, scope_id: str) -> None:
@@ -43,10 +46,13 @@ class Ledger:
         self.params: dict[str, ParamDelivered] = {}
         self.linked: dict[tuple[str, str], Linked] = {}
         self.cells: dict[str, Cell] = {}
+        self.files: dict[str, FileDelivered] = {}
+        self.partial: dict[str, PartialUpload] = {}
         self.conflicts: dict[tuple[str, str], Conflict] = {}
         self.rejected: dict[tuple[str, str], Rejected] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
         self.unknown: dict[str, float] = {}
+        self.unknown_files: dict[str, float] = {}
 
     def load(self) -> Part[None]:
         """Fill from the delivery state."""
@@ -103,6 +109,8 @@ class Ledger:
             ParamDelivered: self.params,
             Linked: self.linked,
             Cell: self.cells,
+            FileDelivered: self.files,
+            PartialUpload: self.partial,
             Conflict: self.conflicts,
             Rejected: self.rejected,
             Parked: self.parked,

@@ -27,7 +27,29 @@ _TO_2 = (
   key TEXT NOT NULL,
   PRIMARY KEY (scope, scope_id, kind, key)
 ) WITHOUT ROWID""",
-    "DELETE FROM settled",  # their inputs, outputs and models were not looked at
+    """CREATE TABLE file_delivered (
+  scope TEXT NOT NULL,
+  scope_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  sent_sha256 TEXT NOT NULL,
+  sent_size INTEGER NOT NULL,
+  unsettled TEXT NOT NULL,
+  PRIMARY KEY (scope, scope_id, path)
+) WITHOUT ROWID""",
+    """CREATE TABLE partial_upload (
+  scope TEXT NOT NULL,
+  scope_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  upload_id TEXT NOT NULL,
+  part_bytes INTEGER NOT NULL,
+  addresses TEXT NOT NULL,
+  etags TEXT NOT NULL,
+  PRIMARY KEY (scope, scope_id, path)
+) WITHOUT ROWID""",
+    "DELETE FROM settled",  # their inputs, outputs, models and files were not looked at
 )
 
 

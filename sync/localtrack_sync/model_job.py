@@ -8,7 +8,8 @@ from __future__ import annotations
 from localtrack.catalog.desired import DesiredModel
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import after_write, before_write
-from localtrack_sync.effects import ReadModel
+from localtrack_sync.effects import ReadFiles, ReadModel
+from localtrack_sync.files import file_open
 from localtrack_sync.item_pass import DELETED, STATUS
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
@@ -17,7 +18,13 @@ from localtrack_sync.model_pass import ModelPass
 from localtrack_sync.named_models import no_models
 from localtrack_sync.params import deliver_params
 from localtrack_sync.request import delete_model, finalize_model
-from localtrack_sync.run_job import bound_experiment, refuse_reserved, remote_run, result_of
+from localtrack_sync.run_job import (
+    bound_experiment,
+    deliver_all_files,
+    refuse_reserved,
+    remote_run,
+    result_of,
+)
 from localtrack_sync.snapshot import STATUSES, RemoteModel
 from localtrack_sync.steps import Ask, Bound, Desk, Ended, Gone, Inactive, Need, Part
 from localtrack_sync.tags import Tagger
@@ -52,6 +59,7 @@ def _deliver(desk: Desk, ledger: Ledger, model_id: str) -> Part[None]:
     if desired is None:
         raise Ended(Ending.OWED, "this store has no such logged model")
     p = ModelPass(desk, ledger, desired)
+    p.files = yield ReadFiles(model_id)
     if p.nothing_owed():
         yield Bound(p.remote_id)
         return
@@ -90,12 +98,17 @@ def _rounds(p: ModelPass) -> Part[None]:
         yield from deliver_params(p)
         yield from Tagger(p).run()
         yield from p.unpark_done()
-        # The model's files belong here, before its status: a model that is READY is whole.
+        if p.files:  # before its status: a model that is READY is whole
+            if p.source is None and p.desired.source_run_id:
+                p.source = yield from remote_run(p.desired.source_run_id)
+            yield from deliver_all_files(p)
         latest: DesiredModel = yield ReadModel(p.uid)
         p.desired = latest
+        p.files = yield ReadFiles(p.uid)
         if p.data_owed():
             continue
-        yield from _finalize(p)
+        if not any(file_open(p.ledger, file) for file in p.files):
+            yield from _finalize(p)
         if p.desired.deleted:
             yield from _delete(p)
         return

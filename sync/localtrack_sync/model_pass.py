@@ -142,6 +142,17 @@ class ModelPass(ItemPass):
         """See ItemPass."""
         return self.desired.dropped_tags
 
+    def directory(self) -> str:
+        """See ItemPass."""
+        return f"{self.desired.experiment_id}/models/{self.uid}/artifacts"
+
+    def ids(self, root: str) -> dict[str, str]:
+        """See ItemPass."""
+        ids = {self.uid: self.remote_id, f"{self.uid}/artifacts": root}
+        if self.desired.source_run_id and self.source:
+            ids[self.desired.source_run_id] = self.source
+        return ids
+
     # --- what is owed ---
 
     def gone_with_us(self) -> bool:
@@ -150,10 +161,11 @@ class ModelPass(ItemPass):
         return self.desired.deleted and cell is not None and cell.base == "1"
 
     def data_owed(self) -> bool:
-        """Whether any param or tag is owed."""
+        """Whether any param, tag or file is owed."""
         return bool(
             self.owed_params()
             or self.owed_tags()
+            or self.files_owed()
             or any(key and not self.rests(kind, key) for kind, key in self.ledger.parked)
         )
 

@@ -100,4 +100,5 @@ def _kind(waiting: str) -> str:
 def delivered(progress: Progress) -> int:
     """Records that have been delivered."""
     made = progress.runs_created + progress.models_created + progress.experiments_created
-    return progress.params + progress.metrics + progress.tags + progress.inputs + progress.outputs + made
+    linked = progress.inputs + progress.outputs
+    return progress.params + progress.metrics + progress.tags + progress.files + linked + made

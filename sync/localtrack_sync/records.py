@@ -200,6 +200,55 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class FileDelivered:
+    """One file on the remote: a place that is overwritten whole, so much like a `Cell`.
+
+    Attributes:
+        path: below the artifact root.
+        sha256, size: of the local content that the remote has; "" and -1 while it has none of ours for certain.
+        sent_sha256, sent_size: of what was last sent and arrived: the same, unless ids inside were made the remote's.
+        unsettled: SHA-256 of each sent content whose upload was not answered; it may still be executed.
+    """
+
+    TABLE: ClassVar[str] = "file_delivered"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "path")
+
+    scope: str
+    scope_id: str
+    path: str
+    sha256: str = ""
+    size: int = -1
+    sent_sha256: str = ""
+    sent_size: int = -1
+    unsettled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartialUpload:
+    """A large file of which parts are on the remote, until it is whole.
+
+    Attributes:
+        sha256: of the content.
+        upload_id: the remote's name for the upload.
+        part_bytes: length of every part but the last.
+        addresses: where each part goes, as JSON: {url, headers}. They allow nothing but this upload, and expire.
+        etags: "<part number>=<etag>" of the parts that are there.
+    """
+
+    TABLE: ClassVar[str] = "partial_upload"
+    KEY: ClassVar[tuple[str, ...]] = ("scope", "scope_id", "path")
+
+    scope: str
+    scope_id: str
+    path: str
+    sha256: str
+    upload_id: str
+    part_bytes: int
+    addresses: tuple[str, ...] = ()
+    etags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Something that collided; what stands on the remote is left alone.
 
@@ -229,8 +278,8 @@ class Rejected:
 
     Attributes:
         kind: "param", "tag", "metric", "model_metric" (the point is there, but not under its logged model), "dataset",
-            "model_input", "output", "log_model", "status", "name".
-        key: name; for a metric "<incarnation>:<position>"; else as in `Linked`.
+            "model_input", "output", "log_model", "file", "status", "name".
+        key: name; for a metric "<incarnation>:<position>"; for a file its path; else as in `Linked`.
         value: what was to be sent, as text.
     """
 
@@ -252,8 +301,8 @@ class Parked:
 
     Attributes:
         kind: "run", "model" or "experiment" (all of it), or that of one record, as in `Rejected`.
-        key: "" for all of it; else as in `Rejected`, but "model_metric" is for all points of a run that were logged to
-            the model of this id.
+        key: "" for all of it (kind "file": all files); else as in `Rejected`, but "model_metric" is for all points of a
+            run that were logged to the model of this id.
         value: what is to be sent, as text.
         tries: how often it was parked in a row.
     """
@@ -280,6 +329,8 @@ Record: TypeAlias = (
     | ParamDelivered
     | Linked
     | Cell
+    | FileDelivered
+    | PartialUpload
     | Conflict
     | Rejected
     | Parked
@@ -295,6 +346,8 @@ CLASSES: tuple[type[Record], ...] = (
     ParamDelivered,
     Linked,
     Cell,
+    FileDelivered,
+    PartialUpload,
     Conflict,
     Rejected,
     Parked,

@@ -34,6 +34,7 @@ def remote_job(desk: Desk) -> Part[JobResult]:
         info: Judged = yield Ask(SERVER_INFO, safe=True, optional=True)
         if info.verdict is Verdict.OK:
             store_type = str(info.body.get("store_type") or "")
+            desk.multipart = info.body.get("multipart_uploads_enabled") is True
         answer: Judged = yield Ask(VERSION, safe=True, optional=True, text=True)
         found = re.match(r"\s*\"?(\d+\.\d+[\w.+-]*)", answer.words) if answer.verdict is Verdict.OK else None
         version = found[1] if found is not None else ""

@@ -15,7 +15,9 @@ from localtrack_sync.effects import (
     Load,
     Local,
     Perform,
+    ReadContent,
     ReadExperiment,
+    ReadFiles,
     ReadModel,
     ReadPoints,
     ReadRun,
@@ -25,6 +27,7 @@ from localtrack_sync.effects import (
 )
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, JobResult, Progress, ReplaySettings
+from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.state import StateDb
 from localtrack_sync.wires import Answer, Wires
 
@@ -223,11 +226,13 @@ class _Drive:
 
 
 def _perform(bench: Bench, effect: Local) -> Any:
+    if isinstance(effect, Save):
+        return bench.state.save(effect)
+    return bench.state.load(effect) if isinstance(effect, Load) else _read(bench, effect)
+
+
+def _read(bench: Bench, effect: Local) -> Any:
     match effect:
-        case Save():
-            return bench.state.save(effect)
-        case Load():
-            return bench.state.load(effect)
         case ReadRun():
             known = bench.catalog.desired_run(effect.run_id, refresh=False)
             return known or bench.catalog.desired_run(effect.run_id)  # made by another process a moment ago
@@ -246,6 +251,10 @@ def _perform(bench: Bench, effect: Local) -> Any:
                 model_id=effect.model_id,
                 refresh=False,
             )
+        case ReadFiles():
+            return bench.catalog.files(effect.owner, refresh=False)
+        case ReadContent():
+            return LocalFiles(bench.catalog.store.artifacts).content(effect.upload)
 
 
 def _sum(before: Progress, now: Progress) -> Progress:

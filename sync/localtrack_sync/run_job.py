@@ -9,7 +9,8 @@ from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.attach import attach, watch_twins
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import is_settled
-from localtrack_sync.effects import Load, ReadRun
+from localtrack_sync.effects import Load, ReadFiles, ReadRun
+from localtrack_sync.files import deliver_files
 from localtrack_sync.history import models_in
 from localtrack_sync.item_pass import DELETED, ItemPass, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
@@ -58,6 +59,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     if desired is None:
         raise Ended(Ending.OWED, "this store has no such run")
     p = RunPass(desk, ledger, desired)
+    p.files = yield ReadFiles(run_id)
     yield from _notice_restored(p)
     parent = desired.tags.get(PARENT_TAG, "")
     if parent:
@@ -170,8 +172,10 @@ def _rounds(p: RunPass) -> Part[None]:
             yield from Tagger(p).run()
             yield from deliver_log_model(p)
             yield from p.unpark_done()
+            yield from deliver_all_files(p)
             latest: DesiredRun = yield ReadRun(p.desired.run_id)
             p.desired = latest
+            p.files = yield ReadFiles(p.desired.run_id)
             if p.data_owed():
                 continue
             yield from deliver_status(p)
@@ -180,6 +184,14 @@ def _rounds(p: RunPass) -> Part[None]:
         except Inactive as inactive:
             yield from too_often_inactive(p, str(inactive))
     raise Ended(Ending.OWED, "new records came faster than they could be delivered")
+
+
+def deliver_all_files(p: ItemPass) -> Part[None]:
+    """Files go to the artifact root that the remote names for its run, never to the one that was written down here."""
+    if not p.files:
+        return
+    root = p.binding.artifact_uri or (yield from p.look()).artifact_uri
+    yield from deliver_files(p.desk, p.ledger, p.files, p.place(root))
 
 
 def refuse_reserved(p: ItemPass, tags: Mapping[str, str]) -> Part[None]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from localtrack.catalog.desired import DesiredRun
 from localtrack.catalog.linked_queries import history_tag
+from localtrack.store import ATTACHED
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Request
 from localtrack_sync.history import entry_names, is_part_of, mapped
@@ -234,6 +235,14 @@ class RunPass(ItemPass):
             if head > marks.get(inc, Watermark("", "", "")).upto
         }
 
+    def directory(self) -> str:
+        """See ItemPass."""
+        return f"{self.desired.experiment_id or ATTACHED}/{self.uid}/artifacts"
+
+    def ids(self, root: str) -> dict[str, str]:
+        """See ItemPass."""
+        return {self.uid: self.remote_id, f"{self.uid}/artifacts": root}
+
     def owed_links(self) -> list[tuple[str, str]]:
         """Inputs and outputs (kind and key, as in records.Linked) that are neither delivered nor settled otherwise."""
         ledger = self.ledger
@@ -261,13 +270,14 @@ class RunPass(ItemPass):
         self.put_off.update(one for one in self.ledger.parked if one[0] in kinds)
 
     def data_owed(self) -> bool:
-        """Whether any param, metric, tag, input or output is owed, or an earlier try left something open."""
+        """Whether any param, metric, tag, input, output or file is owed, or an earlier try left something open."""
         new_conflicts = any(("journals", c.key) not in self.ledger.conflicts for c in self.desired.param_conflicts)
         return bool(
             self.ledger.intents
             or self.owed_heads()
             or self.owed_params()
             or self.owed_tags()
+            or self.files_owed()
             or self.owed_links()
             or self.owed_entries()
             or new_conflicts

@@ -8,18 +8,22 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.store import Store
 from localtrack_sync.accounts import id_of, logged_model_account, run_account
 from localtrack_sync.books import RunAccount
+from localtrack_sync.carrier import StoreCarrier
 from localtrack_sync.choice import Errand, Item
 from localtrack_sync.credentials import CredentialSource, Login
 from localtrack_sync.databricks_config import NOTHING, again
 from localtrack_sync.databricks_login import DatabricksLogin, databricks_sdk
 from localtrack_sync.effects import Outcome
+from localtrack_sync.found_files import Found, find_files
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
+from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.lock import ReplayLock
 from localtrack_sync.remotes import Address
 from localtrack_sync.replay import Bench, Report, Stop, Watcher, replay
@@ -55,6 +59,7 @@ class Ended:
     Attributes:
         accounts, models: the books of its runs and of its logged models, as they stand now.
         seconds: how long it took.
+        found: what the last look for new files left open.
     """
 
     address: Address
@@ -62,6 +67,7 @@ class Ended:
     accounts: tuple[RunAccount, ...]
     seconds: float
     models: tuple[RunAccount, ...] = ()
+    found: Found = field(default_factory=Found)
 
 
 def run_errand(
@@ -91,9 +97,9 @@ def run_errand(
     store, remote = catalog.store, address.remote
     os.makedirs(store.sync, mode=0o700, exist_ok=True)
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
-        wires = _connect(address, settings)
+        wires = _connect(store, address, settings)
         try:
-            how = replace(settings.replay, dialect=remote.dialect)
+            how = replace(settings.replay, dialect=remote.dialect, netloc=urlsplit(remote.url).netloc)
             bench = Bench(catalog, state, wires, how, settings.clock, settings.wall)
             news = News(catalog, now, state)
             report = replay(bench, news(), news, watcher, stop)
@@ -102,7 +108,7 @@ def run_errand(
         accounts = _close_books(catalog, state, news.errand, report)
     models = tuple(one for one in accounts if one.kind == "model")
     runs = tuple(one for one in accounts if one.kind == "run")
-    return Ended(address, report, runs, time.monotonic() - began, models)
+    return Ended(address, report, runs, time.monotonic() - began, models, news.found)
 
 
 class News:
@@ -115,9 +121,11 @@ class News:
         self._known = {run_id: content for run_id, (content, _) in state.settled().items()}
         self._experiments: set[str] = set()
         self.errand: Errand | None = None
+        self.found = Found()
 
     def __call__(self) -> list[Job]:
         """Jobs of runs and of models, in the order of their creation, and of experiments: these may change alone."""
+        self.found = find_files(self._catalog)
         self._catalog.refresh()
         self.errand = errand = self._now()
         entries: list[Item] = [*errand.runs, *errand.models]
@@ -167,12 +175,17 @@ def _open_state(store: Store, address: Address) -> StateDb:
     return StateDb(address.remote.state_path(store), address.remote)
 
 
-def _connect(address: Address, settings: SyncSettings) -> Wires:
+def _connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
     tls = tls_from(settings.environ)
     transport = replace(settings.transport, workspace=mlflow_workspace(address))
     login = login_of(address, settings.environ, transport, tls)
     login.check()  # what cannot be used is said before anything is sent
-    return Wires(lambda: Transport(address.remote, login.current, transport, tls), settings.replay.connections)
+    files = LocalFiles(store.artifacts)
+
+    def connect() -> StoreCarrier:
+        return StoreCarrier(Transport(address.remote, login.current, transport, tls, files), files, address.remote.url)
+
+    return Wires(connect, settings.replay.connections)
 
 
 def mlflow_workspace(address: Address) -> str:

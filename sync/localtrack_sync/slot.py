@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localtrack_sync.effects import Outcome, Reply
@@ -48,9 +48,12 @@ class Slot:
 def understand(judge: Judge, ask: Ask, outcome: Outcome) -> Judged:
     """The verdict, with the shape of the answer looked at."""
     judged = judge(outcome)
-    if ask.text and isinstance(outcome, Reply) and judged.status and 200 <= judged.status <= 299:  # noqa: PLR2004
-        return Judged(Verdict.OK, {}, outcome.text, judged.status)
+    good = isinstance(outcome, Reply) and 200 <= outcome.status <= 299  # noqa: PLR2004 - HTTP's own numbers
+    if isinstance(outcome, Reply) and good and (ask.text or (ask.empty and not outcome.text.strip())):
+        return Judged(Verdict.OK, {}, outcome.text, judged.status, headers=outcome.headers)
     if judged.verdict is Verdict.OK:
+        if isinstance(outcome, Reply):
+            judged = replace(judged, headers=outcome.headers)
         found: Any = judged.body
         for name in ask.expects:
             found = found.get(name) if isinstance(found, dict) else None

@@ -88,6 +88,8 @@ def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:
     told = f"  in {wording.runs_and_models(runs, models)}"
     if kind == "owed" and account.oldest_owed_ms is not None:
         told += f", oldest {wording.ago(account.oldest_owed_ms, now_ms)}"
+    if kind == "owed" and account.bytes_owed:
+        told += f", {wording.size(account.bytes_owed)} of files"
     return told
 
 
@@ -114,6 +116,7 @@ def _remote_facts(store: Store, account: RemoteAccount, now_ms: int) -> dict[str
         "models": len(account.models),
         "total": account.total,
         **{kind: getattr(account, kind) for kind in KINDS},
+        "bytes_owed": account.bytes_owed,
         "oldest_owed_ms": oldest,
         "oldest_owed_age_s": None if oldest is None else max(0.0, (now_ms - oldest) / 1000),
         "reasons": sorted({reason for item in account.items for reason in item.reasons}),

@@ -28,6 +28,7 @@ class Ask:
         expects: path to a field that a good answer has; without it the outcome is unknown.
         optional: the route may be missing on this server.
         text: the answer is text, not JSON; it comes as `words`.
+        empty: a good answer may be empty: storages answer an upload so, and MLflow's server too.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class Ask:
     expects: tuple[str, ...] = ()
     optional: bool = False
     text: bool = False
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,9 @@ class Desk:
             bound.
         folder: where experiments without an absolute name go (see `places`), "" where names are no paths. Known then.
         no_folder: why it is "" where names are paths.
+        multipart: the remote says that large files may be sent in parts.
+        unsigned: what the remote answered when it was asked for signed addresses and has none, "" when it has, or was
+            not asked.
     """
 
     settings: ReplaySettings
@@ -144,6 +149,8 @@ class Desk:
     experiment_ids: tuple[str, ...] = ()
     folder: str = ""
     no_folder: str = ""
+    multipart: bool = False
+    unsigned: str = ""
 
     @property
     def limits(self) -> Limits:

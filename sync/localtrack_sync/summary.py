@@ -28,6 +28,7 @@ KINDS = {
     "metric": "points",
     "input": "inputs",
     "output": "outputs",
+    "file": "files",
     "model": "models",
 }
 #: Different reasons that are listed for each remote.
@@ -115,6 +116,8 @@ def exit_code(choice: Choice, ended: Sequence[Ended], damaged: Sequence[JournalE
         return EXIT_OWED
     if any(account.owed or account.parked for account in accounts):
         return EXIT_OWED
+    if any(one.found.waiting or one.found.trouble for one in ended):
+        return EXIT_OWED
     if damaged or any(account.conflicts or account.rejected for account in accounts):
         return EXIT_LOOK
     stuck = [result for one in ended for result in one.report.results.values() if result.conflicts or result.rejected]
@@ -136,6 +139,7 @@ def _say_ended(one: Ended) -> None:
         "tag": progress.tags,
         "input": progress.inputs,
         "output": progress.outputs,
+        "file": progress.files,
         "run": progress.runs_created,
         "model": progress.models_created,
         "experiment": progress.experiments_created,
@@ -146,6 +150,7 @@ def _say_ended(one: Ended) -> None:
         click.echo("  Stopped before the end; what was delivered stays delivered.")
     elif report.stopped:
         screen.prose(f"Given up: {visible(report.stopped)}", "  ")
+    _say_found(one)
     if sums["owed"] or sums["parked"]:
         click.echo(f"  Still owed: {sums['owed']:,} records; parked: {sums['parked']:,}.")
         _say_reasons(one)
@@ -155,6 +160,14 @@ def _say_ended(one: Ended) -> None:
     if sums["conflicts"] or sums["rejected"]:
         click.echo(f"  Conflicts: {sums['conflicts']:,}; rejected: {sums['rejected']:,}.")
         click.echo("  -> localtrack conflicts")
+
+
+def _say_found(one: Ended) -> None:
+    if one.found.waiting:
+        files = wording.count(one.found.waiting, "file")
+        click.echo(f"  Not yet: {files} still being written, or unreadable here.")
+    if one.found.trouble:
+        screen.prose(visible(one.found.trouble), "  ")
 
 
 def _say_reasons(one: Ended) -> None:
@@ -229,11 +242,12 @@ def _ended_facts(one: Ended) -> dict[str, Any]:
         "remote": one.address.remote.url, "workspace": one.address.remote.workspace,
         "new": {
             "records": delivered(progress), "points": progress.metrics, "params": progress.params,
-            "tags": progress.tags, "inputs": progress.inputs, "outputs": progress.outputs,
+            "tags": progress.tags, "inputs": progress.inputs, "outputs": progress.outputs, "files": progress.files,
             "runs": progress.runs_created, "models": progress.models_created,
             "experiments": progress.experiments_created,
         },
         "requests": progress.requests, "bytes": progress.bytes_sent, "seconds": round(one.seconds, 3),
         "passes": report.passes, "stopped": report.stopped, "interrupted": report.interrupted,
-        "still_coming": report.still_coming, "runs": told["run"], "models": told["model"],
+        "still_coming": report.still_coming, "files_waiting": one.found.waiting, "files_trouble": one.found.trouble,
+        "runs": told["run"], "models": told["model"],
     }  # fmt: skip

@@ -13,16 +13,18 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import httpx
 
 from localtrack.errors import ReplayError
 from localtrack_sync.credentials import Credential, NoTokenYet
-from localtrack_sync.effects import Failure, Outcome, Reply, Request
+from localtrack_sync.effects import Failure, Outcome, Reply, Request, Upload
+from localtrack_sync.local_files import LocalFileError, LocalFiles
 from localtrack_sync.remotes import Remote
 
 #: Whether a byte of the request may have left when httpx raises this (the nearest base class counts). A connection that
@@ -57,7 +59,9 @@ MAY_HAVE_LEFT: Mapping[type[Exception], bool] = {
 _RAISED = tuple(MAY_HAVE_LEFT)
 _TEXT_CHARS = 2000
 _LOGIN_NEEDED, _FORBIDDEN = 401, 403
-_KEPT_HEADERS = ("content-type", "date", "location", "server", "www-authenticate")
+_KEPT_HEADERS = ("content-type", "date", "etag", "location", "server", "www-authenticate")
+#: Bytes per second at which a remote is expected to digest a file that it has received, before it answers.
+_DIGEST_RATE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class TransportSettings:
 
     Attributes:
         connect_s: seconds for name, TCP and TLS each.
-        total_s: seconds for the whole request, however the remote spreads its bytes.
+        total_s: seconds for the whole request, however the remote spreads its bytes. A file may take longer: its time
+            begins anew with each piece that leaves, and the reply has a second more for each 4 MiB.
         max_reply_bytes: a longer reply is not read to its end and counts as none.
         keepalive_s: an idle connection is not used again after this; below the 2 s after which gunicorn closes its own,
             so that a request is not written into a connection that the server is just closing.
@@ -91,6 +96,7 @@ class Transport:
         credential: Callable[[], Credential],
         settings: TransportSettings | None = None,
         verify: ssl.SSLContext | bool = True,
+        files: LocalFiles | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -99,6 +105,7 @@ class Transport:
             credential: asked before each request.
             settings: bounds.
             verify: from `tls_from`.
+            files: where the bodies of uploads come from.
 
         Raises:
             ReplayError: the proxy settings of the environment cannot be used.
@@ -106,11 +113,12 @@ class Transport:
         self._remote = remote
         self._credential = credential
         self._settings = settings or TransportSettings()
+        self._files = files
         self._watch = _Watch()
         self._client = self._open(verify)
 
     def send(self, request: Request) -> Outcome:
-        """Send `request` once and wait for its reply, at most `total_s` seconds.
+        """Send `request` once and wait for its reply, at most `total_s` seconds (a file: see TransportSettings).
 
         Raises:
             CredentialError: the credentials cannot be read; nothing was sent.
@@ -119,16 +127,18 @@ class Transport:
             credential = self._credential()
         except NoTokenYet as error:
             return Failure(sent=False, reason=error.reason)
-        headers = self._headers(credential)
+        headers = self._headers(request, credential)
         self._watch.begin(self._settings.total_s)
         try:
             outcome = self._exchange(request, headers)
-            if _refused(outcome) and credential.refused is not None and credential.refused():
+            if not request.url and _refused(outcome) and credential.refused is not None and credential.refused():
                 return Failure(sent=False, reason="the token was refused; the next request fetches another")
             return outcome
         except _RAISED as error:
             late = f"no complete reply within {self._settings.total_s:g} s: " if self._watch.cut_it else ""
             return Failure(may_have_left(error), f"{late}{_words(error)}")
+        except LocalFileError as error:  # the body was cut before its end: nobody takes that for a whole file
+            return Failure(sent=False, reason=str(error), local=True)
         finally:
             self._watch.end()
 
@@ -141,13 +151,23 @@ class Transport:
         self._client.close()
 
     def _exchange(self, request: Request, headers: dict[str, str]) -> Outcome:
+        bounds, upload = self._settings, request.upload
+        pieces = self._body(upload) if upload is not None else None
+        # Before anything leaves: most trouble with a file shows at its first piece, all of it for a small one.
+        first = next(pieces, b"") if pieces is not None else b""
         outgoing = self._client.build_request(
             request.method,
-            self._remote.url + request.path,
+            request.url or self._remote.url + request.path,
             params=request.query or None,
-            content=request.body,
+            content=request.body if pieces is None else chain((first,), pieces),
             headers=headers,
             extensions={"trace": self._watch.trace},
+            timeout=httpx.Timeout(
+                bounds.total_s + _digest_s(upload),
+                write=bounds.total_s,
+                connect=bounds.connect_s,
+                pool=bounds.connect_s,
+            ),
         )
         reply = self._client.send(outgoing, stream=True)
         try:
@@ -158,6 +178,14 @@ class Transport:
             return Failure(sent=True, reason=f"the reply is longer than {self._settings.max_reply_bytes:,} bytes")
         return _reply(reply.status_code, reply.headers, body)
 
+    def _body(self, upload: Upload) -> Iterator[bytes]:
+        """The bytes of a file; each piece that leaves wins time."""
+        assert self._files is not None, "an upload needs the store's files"
+        for piece in self._files.chunks(upload):
+            self._watch.extend(self._settings.total_s)
+            yield piece
+        self._watch.extend(self._settings.total_s + _digest_s(upload))
+
     def _read(self, reply: httpx.Response) -> bytes | None:
         parts, size = [], 0
         for part in reply.iter_bytes():
@@ -167,15 +195,18 @@ class Transport:
             parts.append(part)
         return b"".join(parts)
 
-    def _headers(self, credential: Credential) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self._settings.user_agent}
-        headers["Content-Type"] = "application/json"
-        if self._settings.workspace:
-            headers["X-MLFLOW-WORKSPACE"] = self._settings.workspace
-        headers.update(credential.headers)
-        if credential.header is not None:
-            headers["Authorization"] = credential.header
-        return headers
+    def _headers(self, request: Request, credential: Credential) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity", "User-Agent": self._settings.user_agent}
+        if not request.url:
+            headers |= {"Accept": "application/json", "Content-Type": "application/json"}
+            if self._settings.workspace:
+                headers["X-MLFLOW-WORKSPACE"] = self._settings.workspace
+            headers |= credential.headers
+            if credential.header is not None:
+                headers["Authorization"] = credential.header
+        if request.upload is not None:
+            headers["Content-Length"] = str(request.upload.sent)
+        return headers | dict(request.headers)
 
     def _open(self, verify: ssl.SSLContext | bool) -> httpx.Client:
         bounds = self._settings
@@ -194,6 +225,11 @@ class Transport:
                 f"The proxy settings of the environment cannot be used: {error}",
                 hint="Look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
             ) from error
+
+
+def _digest_s(upload: Upload | None) -> float:
+    """Seconds that a remote may need to store a file after its last byte has come."""
+    return upload.sent / _DIGEST_RATE if upload is not None else 0.0
 
 
 def _refused(outcome: Outcome) -> bool:
@@ -239,6 +275,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._open: threading.Timer | None = None
+        self._until = 0.0
         self._cut = False
 
     @property
@@ -248,11 +285,33 @@ class _Watch:
 
     def begin(self, seconds: float) -> None:
         """A request begins, and has `seconds`."""
-        timer = threading.Timer(seconds, lambda: self._expire(timer))
-        timer.daemon = True
+        timer = self._timer(seconds)
         with self._lock:
             self._open, self._cut = timer, False
+            self._until = time.monotonic() + seconds
         timer.start()
+
+    def extend(self, seconds: float) -> None:
+        """The request that is open has `seconds` from now."""
+        with self._lock:
+            self._until = time.monotonic() + seconds
+
+    def _timer(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, lambda: self._ring(timer))
+        timer.daemon = True
+        return timer
+
+    def _ring(self, timer: threading.Timer) -> None:
+        """The time that a request had at first is up; it may have won more."""
+        with self._lock:
+            left = self._until - time.monotonic()
+            if self._open is not timer:
+                return
+            if left > 0:
+                self._open = self._timer(left)
+                self._open.start()
+                return
+        self._expire(timer)
 
     def end(self) -> None:
         """The request has ended; from here on nothing cuts the connection."""

@@ -8,8 +8,8 @@ and on the file store, and Databricks' error codes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -32,6 +32,7 @@ class Verdict(Enum):
     GONE = "not applied: no such thing on the remote"
     FORBIDDEN = "not applied: these credentials may not touch this object"
     TOO_LARGE = "not applied: split it"
+    UNREADABLE = "not applied: the file on this machine is not what it was when it was registered"
     FULL = "not applied: a quota is used up; find what still fits"
     MISROUTED = "not applied: this is no MLflow server (or the path is wrong); stop"
 
@@ -51,6 +52,7 @@ class Judged:
         words: what the remote said, for people.
         status: HTTP status, 0 without a reply.
         retry_after_s: as asked for by the remote, or None.
+        headers: of the reply, as far as they are kept (lower case).
     """
 
     verdict: Verdict
@@ -58,6 +60,7 @@ class Judged:
     words: str
     status: int = 0
     retry_after_s: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,8 @@ Judge: TypeAlias = Callable[[Outcome], Judged]
 def judge(outcome: Outcome, rules: tuple[Rule, ...] = RULES) -> Judged:
     """The verdict on an outcome."""
     if isinstance(outcome, Failure):
+        if outcome.local:
+            return Judged(Verdict.UNREADABLE, {}, outcome.reason)
         return Judged(Verdict.UNKNOWN if outcome.sent else Verdict.NOT_APPLIED, {}, outcome.reason)
     body = outcome.body if isinstance(outcome.body, dict) else {}
     if 200 <= outcome.status <= 299:  # noqa: PLR2004 - HTTP's own numbers

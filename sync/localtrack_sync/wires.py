@@ -5,22 +5,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
-from localtrack_sync.effects import Outcome, Send
-from localtrack_sync.transport import Transport
+from localtrack_sync.effects import Outcome, Request, Send
 
 #: What a thread hands back: the job and its outcome, or what went wrong in a way that no engine can handle.
 Answer = tuple[int, Outcome | BaseException]
 
 
+class Carrier(Protocol):
+    """What one thread sends with."""
+
+    def send(self, request: Request) -> Outcome:
+        """Send a request once and wait for its outcome, within bounds."""
+
+    def abort(self) -> None:
+        """Cut the request that is open, from another thread."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
 class Wires:
     """A fixed number of connections to one remote."""
 
-    def __init__(self, connect: Callable[[], Transport], count: int) -> None:
+    def __init__(self, connect: Callable[[], Carrier], count: int) -> None:
         """Start `count` threads; no connection is opened before the first request.
 
         Args:
-            connect: makes the transport of one thread.
+            connect: makes the carrier of one thread.
             count: threads.
         """
         self._transports = [connect() for _ in range(count)]
@@ -69,7 +82,7 @@ class Wires:
             if not thread.is_alive():
                 transport.close()
 
-    def _work(self, transport: Transport) -> None:
+    def _work(self, transport: Carrier) -> None:
         while (task := self._tasks.get()) is not None:
             job, send = task
             try:

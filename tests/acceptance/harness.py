@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,11 @@ def replay_here(
     connections: int = 2,
     runs: list[str] | None = None,
     environ: Mapping[str, str] | None = None,
+    tuning: ReplaySettings | None = None,
 ) -> Ended:
-    """Replay a store in this process with a fast clock; `runs`: only these."""
+    """Replay a store in this process with a fast clock; `runs`: only these; `tuning`: other settings."""
     settings = SyncSettings(
-        ReplaySettings(settle_s=SETTLE_S, connections=connections, patience_s=patience_s),
+        replace(tuning or ReplaySettings(), settle_s=SETTLE_S, connections=connections, patience_s=patience_s),
         TransportSettings(connect_s=1.0, total_s=REQUEST_S),
         environ or {},
         clock=fast_clock,
@@ -107,7 +109,7 @@ def uncounted(world: World, ended: Ended) -> list[str]:
     found = []
     for account in ended.accounts:
         entry = index.pop(account.run_id)
-        records = 1 + entry.params + entry.tags + entry.points + entry.param_conflicts
+        records = 1 + entry.params + entry.tags + entry.points + entry.files + entry.param_conflicts
         if account.total != records:
             found.append(f"run {entry.run_id}: {account.total} in the account, {records} in the catalog")
     return found + [f"run {run_id}: no account" for run_id in index]

@@ -78,6 +78,28 @@ CREATE TABLE cell (
   wrote_wall_s REAL NOT NULL,
   PRIMARY KEY (scope, scope_id, key)
 ) WITHOUT ROWID;
+CREATE TABLE file_delivered (
+  scope TEXT NOT NULL,
+  scope_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  sent_sha256 TEXT NOT NULL,
+  sent_size INTEGER NOT NULL,
+  unsettled TEXT NOT NULL,
+  PRIMARY KEY (scope, scope_id, path)
+) WITHOUT ROWID;
+CREATE TABLE partial_upload (
+  scope TEXT NOT NULL,
+  scope_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  upload_id TEXT NOT NULL,
+  part_bytes INTEGER NOT NULL,
+  addresses TEXT NOT NULL,
+  etags TEXT NOT NULL,
+  PRIMARY KEY (scope, scope_id, path)
+) WITHOUT ROWID;
 CREATE TABLE conflict (
   scope TEXT NOT NULL,
   scope_id TEXT NOT NULL,

@@ -17,6 +17,11 @@ class CutBefore:
 
 
 @dataclass(frozen=True)
+class CutHalf:
+    """Forward the head and the first half of the body, close both connections: the server sees a request break off."""
+
+
+@dataclass(frozen=True)
 class DropReply:
     """Forward the request, wait until the server has answered, close the connection without a byte."""
 
@@ -60,7 +65,7 @@ class Twice:
     """Forward the request twice (as some gateways do), hand back the second reply."""
 
 
-Fault: TypeAlias = Pass | CutBefore | DropReply | Later | Answer | Drip | Truncate | Twice
+Fault: TypeAlias = Pass | CutBefore | CutHalf | DropReply | Later | Answer | Drip | Truncate | Twice
 
 UNAVAILABLE = b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "database is locked"}'
 PORTAL = b"<html><body>Please accept the terms of use of this network.</body></html>"

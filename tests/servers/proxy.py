@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, final
 
-from tests.servers.faults import Answer, CutBefore, Drip, DropReply, Fault, Later, Pass, Truncate, Twice
+from tests.servers.faults import Answer, CutBefore, CutHalf, Drip, DropReply, Fault, Later, Pass, Truncate, Twice
 
 #: Seconds that one forwarded request may take.
 UPSTREAM_TIMEOUT = 60.0
@@ -182,6 +182,10 @@ class FaultProxy:
     def _act(self, fault: Fault, seen: Seen, client: socket.socket) -> bool:
         """Do what the fault says; False closes the connection."""
         if isinstance(fault, CutBefore):
+            return False
+        if isinstance(fault, CutHalf):
+            with socket.create_connection(("127.0.0.1", self._upstream_port), timeout=UPSTREAM_TIMEOUT) as upstream:
+                upstream.sendall(seen.head + seen.body[: len(seen.body) // 2])
             return False
         if isinstance(fault, Later):
             timer = threading.Timer(fault.seconds, self._forward_quietly, args=(seen,))

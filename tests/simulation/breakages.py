@@ -14,7 +14,16 @@ from localtrack_sync.effects import Effect, Failure, Load, Outcome, ReadPoints, 
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Job, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Cell, Conflict, Intent, ParamDelivered, Record, RunBinding, Watermark
+from localtrack_sync.records import (
+    Cell,
+    Conflict,
+    FileDelivered,
+    Intent,
+    ParamDelivered,
+    Record,
+    RunBinding,
+    Watermark,
+)
 from localtrack_sync.verdict import Judged, Verdict, judge
 from tests.simulation.simulate import Shell, Simulation
 
@@ -241,6 +250,29 @@ class ParamsTaken(Saves):
 
     def saved(self, record: Record) -> Record | None:
         return record
+
+
+class UploadsNotRemembered(Saves):
+    """Nothing is remembered of a file that is about to be sent."""
+
+    def saved(self, record: Record) -> Record | None:
+        if not isinstance(record, FileDelivered) or not record.unsettled:
+            return record
+        return replace(record, unsettled=()) if record.sha256 else None
+
+
+class ChangedFilesKept(Shell):
+    """A file that was delivered once is never sent again, whatever it holds now."""
+
+    def perform(self, effect: Effect) -> Any:
+        answer = super().perform(effect)
+        if isinstance(effect, Load) and effect.scope == "run":
+            now = {file.path: file.sha256 for file in self.simulation.world.files(effect.scope_id)}
+            answer = tuple(
+                replace(r, sha256=now[r.path]) if isinstance(r, FileDelivered) and r.sha256 and r.path in now else r
+                for r in answer
+            )
+        return answer
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Network:
         late_until = rng.uniform(self.now, gave_up + self.settle_s - EPSILON)
         reply = remote.handle(request, stale=stale, late_until=late_until)
         self._note(request, reply, stale=stale)
-        if writes:
+        if request.method == "POST" and writes:
             self.after_write(request, started)
         elif heard:
             self.after_look(request, -1.0 if stale else self.now)

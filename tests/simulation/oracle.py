@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TypeVar
 
 from localtrack.catalog.desired import DesiredRun
 from localtrack_sync.item_pass import CONFLICT_PREFIX
+from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.places import place
 from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
@@ -85,11 +88,12 @@ class Oracle:
             self.problems.append(f"model {model_id}: live on the remote as {live}, bound {bindings}, {desired}")
             return
         model = self.remote.logged.models[bindings[0].remote_id]
-        self.problems += [f"model {model_id}: left open {record}" for record in parked]
+        self.problems += [f"model {model_id}: left open {record}" for record in parked if record.kind != "file"]
         self.problems += [f"model {model_id}: refused {record}" for record in self._records(model_id, Rejected)]
         if desired.deleted:
             return
-        if model.status != f"LOGGED_MODEL_{desired.status.replace('FAILED', 'UPLOAD_FAILED')}":
+        held_up = any(POISON_SIGN in path for path in self.world.contents(model_id))  # by a file that cannot arrive
+        if not held_up and model.status != f"LOGGED_MODEL_{desired.status.replace('FAILED', 'UPLOAD_FAILED')}":
             self.problems.append(f"model {model_id}: status {model.status}, not {desired.status}")
         # (A run that was made twice and swept, because delivery states were lost, may be the one that it names.)
         source = self.remote.runs.get(model.source_run_id)
@@ -105,6 +109,7 @@ class Oracle:
         differ = {k for k in {*model.params, *desired.params} if model.params.get(k) != desired.params.get(k)}
         if differ - conflicts or set(model.params) - set(desired.params):
             self.problems.append(f"model {model_id}: params {model.params}, not {desired.params}")
+        self._files(model_id, model.model_id, f"models/{model.model_id}")
 
     def _not_launched(self, run_id: str) -> bool:
         """Whether nobody made a run that is attached to; then it waits, and is not made by us."""
@@ -146,6 +151,7 @@ class Oracle:
         self._params(desired, run)
         self._tags(desired, run)
         self._info(desired, run)
+        self._files(run_id, run.run_id, run.run_id)
         self._books(desired)
         LinksOracle(self.world, self.remote, self.state, self._wrong).check(desired, run)
 
@@ -225,6 +231,26 @@ class Oracle:
                 return record.remote_id
         return None
 
+    def _files(self, owner: str, remote_id: str, root: str) -> None:
+        local = self.world.contents(owner)
+        wanted = {path: data.replace(owner.encode(), remote_id.encode()) for path, data in local.items()}
+        there = {
+            path.removeprefix(f"{root}/"): data
+            for path, data in self.remote.files.items()
+            if path.startswith(f"{root}/")
+        }
+        manifest = json.loads(there.pop(MANIFEST, b'{"files": {}}'))["files"]
+        parked = {r.key for r in self._records(owner, Parked) if r.kind == "file"}
+        for path, data in wanted.items():
+            if POISON_SIGN in path:
+                if path not in parked or path in there:
+                    self._wrong(owner, f"file {path} should be parked")
+            elif there.get(path) != data:
+                self._wrong(owner, f"file {path} is {there.get(path)!r}, not {data!r}")
+        fine = {p: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for p, d in there.items()}
+        if set(there) - set(wanted) or manifest != fine:
+            self._wrong(owner, f"files {sorted(there)}, manifest {manifest}")
+
     def _info(self, desired: DesiredRun, run: RunState) -> None:
         if desired.attached:
             self._attached_info(desired, run)
@@ -260,7 +286,7 @@ class Oracle:
         for record in self._records(desired.run_id, Parked):
             cursed = record.kind == "metric" and "666.0" in record.value
             upgrade = self.remote.flavour == "old" and "no logged models" in record.reason
-            if not cursed and not upgrade:
+            if not cursed and not upgrade and record.kind != "file":
                 self._wrong(desired.run_id, f"parked: {record}")
         for refused in self._records(desired.run_id, Rejected):
             if POISON_SIGN not in refused.value + refused.key and refused.kind != "model_metric":

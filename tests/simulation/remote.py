@@ -11,11 +11,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from localtrack_sync.effects import Reply, Request
 from localtrack_sync.values import Identity, canonical, remote_identity
 from tests.simulation.models import Models
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN
+
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Remote:
         self.indexed = rng.random() < 0.7
         self.late_until = 0.0
         self.restored: set[str] = set()
+        self.files: dict[str, bytes] = {}
         self.keeps_twins = False  # of inputs and outputs that are sent twice, as Databricks may
         self.folder = ""  # Databricks: where experiments lie whose names are no paths
         self.twins: list[tuple[str, Any]] = []
@@ -112,6 +116,8 @@ class Remote:
             if self.flavour == "old":
                 return Reply(404, None, "<html>not found")
             return Reply(200, {"store_type": "SqlStore" if self.flavour == "sql" else "FileStore"})
+        if path.startswith(ARTIFACTS):
+            return self._artifacts(request, unquote(path.removeprefix(ARTIFACTS)).strip("/"))
         verb = path.removeprefix("/api/2.0/mlflow/").replace("/", "_").replace("-", "_")
         given = (
             dict(request.query) if request.method == "GET" else json.loads(request.body or b"{}", parse_constant=_bad)
@@ -126,6 +132,29 @@ class Remote:
             )
         except Refusal as refusal:
             return refusal.reply
+
+    # artifacts: no run is asked for, whole files only, the same again is harmless
+
+    def _artifacts(self, request: Request, path: str) -> Reply:
+        if request.method == "PUT":
+            if self.row_limit is not None and self.row_limit < 4:
+                return Reply(500, None, "died half-way")  # nothing of it is seen
+            if POISON_SIGN in path:
+                return Reply(500, None, "is a directory")
+            self.files[path] = request.body or b""
+            return Reply(200, None, "")
+        if not path:
+            return Reply(200, self._artifact_list(dict(request.query)["path"]))
+        if path not in self.files:
+            return Reply(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no file"}, "no file")
+        return Reply(200, json.loads(self.files[path]))
+
+    def _artifact_list(self, directory: str) -> dict[str, Any]:
+        names = {path.removeprefix(directory + "/"): data for path, data in self.files.items()}
+        inside = {n: d for n, d in names.items() if directory + "/" + n in self.files}
+        found = [{"path": n, "is_dir": False, "file_size": str(len(d))} for n, d in inside.items() if "/" not in n]
+        found += [{"path": n, "is_dir": True} for n in {name.split("/")[0] for name in inside if "/" in name}]
+        return {"files": found}
 
     def _logged_models(self, request: Request, given: dict[str, Any], late_until: float, *, stale: bool) -> Reply:
         if self.flavour == "old":

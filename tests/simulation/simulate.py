@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localtrack_sync.effects import (
     Done,
     Effect,
+    Failure,
     Idle,
     Load,
     Outcome,
     Perform,
+    ReadContent,
     ReadExperiment,
+    ReadFiles,
     ReadModel,
     ReadPoints,
     ReadRun,
@@ -70,7 +73,7 @@ class Shell:
         """Make the engine."""
         return Engine(settings, jobs, rng)
 
-    def perform(self, effect: Effect) -> Any:
+    def perform(self, effect: Effect) -> Any:  # noqa: PLR0911 - one for each effect
         """Answer an effect that is no request."""
         simulation = self.simulation
         match effect:
@@ -87,6 +90,10 @@ class Shell:
                 return simulation.world.desired_experiment(experiment_id)
             case ReadPoints():
                 return simulation.world.points(effect)
+            case ReadFiles(owner):
+                return simulation.world.files(owner)
+            case ReadContent(upload):
+                return simulation.world.content(upload)
         raise AssertionError(effect)
 
     def sending(self, job: int, request: Request) -> None:
@@ -247,6 +254,12 @@ class Simulation:
             if generation == self.generation:
                 engine.feed(job, self.shell.outcome(request, outcome), self.network.now)
 
+        if request.upload is not None:
+            content = self.world.content(request.upload)
+            if content is None:  # written again since the engine read of it
+                answer(Failure(sent=False, reason="the file has changed", local=True))
+                return
+            request = replace(request, upload=None, body=content)
         self.network.send(request, answer)
 
     def _knows(self, run_id: str, key: str) -> bool:

@@ -31,6 +31,8 @@ BREAKAGES = [
     Breakage(breakages.ParamsTaken, 200),
     Breakage(breakages.OthersOverlooked, 100),
     Breakage(breakages.SavesNotDurable, 100),
+    Breakage(breakages.UploadsNotRemembered, 1500),
+    Breakage(breakages.ChangedFilesKept, 100),
 ]
 
 #: Histories that the engine does not bring to a right end yet: open defects, named in docs/replay.md.

@@ -6,14 +6,15 @@ life by last writer, params by the owner's first claim, points by (incarnation, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point
+from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point, StoredFile
 from localtrack.entities import Dataset, DatasetInput, InputTag
-from localtrack_sync.effects import ReadPoints
+from localtrack_sync.effects import ReadPoints, Upload
 from localtrack_sync.values import identity
 
 #: A key with this sign is refused by the model remote; a value like this breaks it (HTTP 500) every time.
@@ -73,6 +74,7 @@ class World:
         self._cache: dict[str, tuple[tuple[int, ...], DesiredRun | None]] = {}
         self._write()
         self._attach(random.Random(self.clock * 1000 + self.times))
+        self._keep_files(random.Random(self.clock * 1000 + self.times + 1))
 
     # --- making it up ---
 
@@ -187,6 +189,32 @@ class World:
             }[kind]
             self.experiment_ops[experiment].append((self._stamp(), kind, value))
 
+    def _keep_files(self, rng: random.Random) -> None:
+        """Some worlds have files (random numbers of their own: the other worlds stay)."""
+        if rng.random() < 0.5:
+            return
+        mine, self.rng = self.rng, rng
+        for owner in (*self.plans, *self.models):
+            self._store_files(owner)
+        self.rng = mine
+
+    def _store_files(self, owner: str) -> None:
+        """Files, some of them written again with other content, here and there one that the remote cannot take."""
+        rng = self.rng
+        often = rng.random() < 0.3  # one file that is written again and again
+        for _ in range(12 if often else rng.choice([0, 0, 0, 1, 2, 4, 8])):
+            sign = POISON_SIGN if rng.random() < 0.02 else ""
+            path = "often" if often else f"{rng.choice(['', 'a/', 'a/b/'])}f{rng.randrange(3)}{sign}"
+            if rng.random() < 0.1:
+                path = "model/MLmodel"
+            text = f"{'model' if owner in self.models else 'run'}_id: {owner}\n" if path.endswith("MLmodel") else ""
+            # Contents of one length: their size alone tells nothing.
+            content = (text + str(rng.randrange(3)) * rng.choice([1, 1, 1, 40])).encode()
+            journal = rng.choice(self.journals)
+            place = rng.randrange(len(journal.ops) + 1)  # anywhere, as late as what is logged before it
+            stamp = journal.ops[place - 1][0] if place else 1
+            journal.ops.insert(place, (stamp, "file", owner, (path, content)))
+
     def _ms(self) -> int:
         self.times += self.rng.randrange(1, 30)
         return 1_700_000_000_000 + self.times
@@ -292,7 +320,7 @@ class World:
 
     def desired_model(self, model_id: str) -> DesiredModel | None:
         """What the catalog says of a logged model."""
-        ops = self._ops(model_id)
+        ops = [op for op in self._ops(model_id) if op[3] != "file"]
         if not any(op[3] == "model" for op in ops):
             return None
         plan, status, deleted = self.models[model_id], "PENDING", False
@@ -457,6 +485,20 @@ class World:
             ever={k: tuple(sorted(v)) for k, v in ever.items()},
             names_ever=tuple(sorted(set(names))),
         )
+
+    def contents(self, run_id: str) -> dict[str, bytes]:
+        """Path -> content of the files that the catalog knows of, as they lie on the disk."""
+        return {op[4][0]: op[4][1] for op in self._ops(run_id) if op[3] == "file"}
+
+    def files(self, run_id: str) -> tuple[StoredFile, ...]:
+        """Answer a ReadFiles."""
+        found = sorted(self.contents(run_id).items())
+        return tuple(StoredFile(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in found)
+
+    def content(self, upload: Upload) -> bytes | None:
+        """What a file holds now; None when that is not what it was when it was registered."""
+        data = self.contents(upload.directory.split("/")[-2]).get(upload.path)
+        return data if data is not None and hashlib.sha256(data).hexdigest() == upload.sha256 else None
 
     def ever_deleted(self, run_id: str) -> bool:
         """Whether the journals ever deleted the run, though they may have restored it since."""

@@ -18,6 +18,7 @@ from localtrack_sync.effects import (
     Outcome,
     Perform,
     ReadExperiment,
+    ReadFiles,
     ReadPoints,
     ReadRun,
     Reply,
@@ -87,6 +88,8 @@ class House:
                 return self.state.load(effect)
             case ReadRun(run_id):
                 return self.runs.get(run_id)
+            case ReadFiles():
+                return ()
             case ReadExperiment(experiment_id):
                 return DesiredExperiment(experiment_id, f"experiment-{experiment_id}", None, deleted=False)
             case ReadPoints(run_id=run_id, after=after, limit=limit):
