@@ -5,10 +5,10 @@ It needs its source run bound, never delivered; a run needs it bound for what na
 
 from __future__ import annotations
 
-from localtrack.catalog.desired import DesiredModel
+from localtrack.catalog.desired import DesiredModel, DesiredRun
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import after_write, before_write
-from localtrack_sync.effects import ReadFiles, ReadModel
+from localtrack_sync.effects import Load, ReadFiles, ReadModel, ReadRun
 from localtrack_sync.files import file_open
 from localtrack_sync.item_pass import DELETED, STATUS
 from localtrack_sync.jobs import Ending, JobResult
@@ -17,6 +17,7 @@ from localtrack_sync.lifecycle import register
 from localtrack_sync.model_pass import ModelPass
 from localtrack_sync.named_models import no_models
 from localtrack_sync.params import deliver_params
+from localtrack_sync.records import Record, RunBinding
 from localtrack_sync.request import delete_model, finalize_model
 from localtrack_sync.run_job import (
     bound_experiment,
@@ -86,7 +87,19 @@ def _bind(p: ModelPass) -> Part[None]:
         p.source = yield from remote_run(desired.source_run_id)
         if p.source is None:
             raise Ended(Ending.OWED, "waits for its source run")
+        p.earlier = yield from _was_adopted(desired.source_run_id)
     yield from bind(p, experiment)
+
+
+def _was_adopted(run_id: str) -> Part[bool]:
+    """Whether a run that we create was found on the remote: a delivery state that is lost put it there.
+
+    A second remote model would stay linked to its run for ever: no API takes an output back. So it is worth a wait.
+    """
+    run: DesiredRun | None = yield ReadRun(run_id)
+    records: tuple[Record, ...] = yield Load("run", run_id)
+    adopted = any(isinstance(r, RunBinding) and r.state == "bound" and not r.fresh for r in records)
+    return adopted and run is not None and not run.attached
 
 
 def _rounds(p: ModelPass) -> Part[None]:

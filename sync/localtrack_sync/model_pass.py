@@ -15,13 +15,14 @@ from localtrack_sync.request import (
     create_model,
     delete_model,
     drop_model_tag,
+    get,
     get_model,
     log_model_params,
     search_model,
     set_model_tags,
     size_of,
 )
-from localtrack_sync.snapshot import RemoteModel, model_of
+from localtrack_sync.snapshot import RemoteItem, RemoteModel, model_of, run_of
 from localtrack_sync.steps import Ask, Ended, Gone, Part
 from localtrack_sync.verdict import Judged, Verdict
 
@@ -64,6 +65,21 @@ class ModelPass(ItemPass):
         if judged.verdict not in (Verdict.OK, Verdict.GONE):
             raise Ended(Ending.PARKED, judged.words)
         return judged
+
+    def hidden(self) -> Part[Sequence[RemoteItem]]:
+        """See ItemPass. No search shows a deleted model; but its source run still names it."""
+        if not self.desired.deleted or self.source is None:
+            return ()
+        judged: Judged = yield Ask(get("runs/get", run_id=self.source), safe=True)
+        if judged.verdict is not Verdict.OK:
+            return ()
+        run = run_of(judged.body["run"])
+        found = []
+        for model_id in sorted({*run.model_outputs, *run.model_inputs}):
+            judged = yield Ask(get_model(model_id, deleted=True), safe=True, optional=True)
+            if judged.verdict is Verdict.OK and judged.body.get("model"):
+                found.append(model_of(judged.body["model"]))
+        return [model for model in found if model.uid == self.uid]
 
     # --- requests ---
 

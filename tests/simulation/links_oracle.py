@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from localtrack.catalog.desired import DesiredRun, Point
@@ -21,8 +21,8 @@ class LinksOracle:
     """Compares; `wrong` is told what is not as it must be.
 
     Attributes:
-        lost: delivery states were lost. Then a second copy of a model may have been linked to before it was swept away,
-            and a link cannot be taken back: docs/replay.md names the limit.
+        lost: a delivery state was lost: a deleted model that no search finds was made again, and a run may be linked
+            to both (docs/replay.md names the limit).
     """
 
     def __init__(
@@ -41,15 +41,13 @@ class LinksOracle:
         if set(run.inputs) != datasets:
             self.wrong(desired.run_id, f"datasets {set(run.inputs)}, not {datasets}")
         inputs = [] if old else sorted(self._there(one) for one in desired.model_inputs)
-        shown_inputs = {self._kept(one) for one in run.model_inputs}
-        if shown_inputs != set(inputs) or (len(run.model_inputs) != len(inputs) and not self.lost):
+        if self._without_twins(run.model_inputs, inputs) != set(inputs):
             self.wrong(desired.run_id, f"model inputs {run.model_inputs}, not {inputs}")
         conflicts = {r.key for r in self._of(desired.run_id, Conflict) if r.kind == "output"}
         outputs = {} if old else {self._there(one): step for one, step in desired.model_outputs}
-        shown_outputs = {**{self._kept(one): step for one, step in run.outputs.items()}, **run.outputs}
-        shown_outputs = {one: step for one, step in shown_outputs.items() if self._kept(one) == one}
-        differ = {one for one in {*shown_outputs, *outputs} if shown_outputs.get(one) != outputs.get(one)}
-        if differ - {self._there(one) for one in conflicts} or set(shown_outputs) != set(outputs):
+        shown = self._without_twins(run.outputs, outputs)
+        differ = {one for one in {*shown, *outputs} if run.outputs.get(one) != outputs.get(one)}
+        if differ - {self._there(one) for one in conflicts} or shown != set(outputs):
             self.wrong(desired.run_id, f"outputs {run.outputs}, not {outputs}, conflicts {conflicts}")
         named = {(r.kind, r.key) for r in self._of(desired.run_id, Parked)}
         wanted = {("model_input", one) for one in desired.model_inputs}
@@ -64,17 +62,15 @@ class LinksOracle:
 
     def _history(self, desired: DesiredRun, run: RunState) -> None:
         shown = json.loads(run.tags.get(HISTORY_TAG, "[]"))
-        for one in shown:
-            if "model_uuid" in one:
-                one["model_uuid"] = self._kept(one["model_uuid"])
         wanted = [json.loads(one) for one in desired.models_logged]
         for one in wanted:
             one["run_id"] = run.run_id
             if "model_uuid" in one and self.remote.flavour != "old":
                 one["model_uuid"] = self._there(one["model_uuid"])
-        is_, should = Counter(map(_text, shown)), Counter(map(_text, wanted))
-        # (An entry that names a copy that was swept away later stands there a second time, with the one that is kept.)
-        if is_ != should and not (self.lost and set(is_) == set(should)):
+        here, there = Counter(map(_text, shown)), Counter(map(_text, wanted))
+        models = [one["model_uuid"] for one in wanted if "model_uuid" in one]
+        extra = [json.loads(text).get("model_uuid", "") for text in here - there]
+        if there - here or self._without_twins(extra, models):
             self.wrong(desired.run_id, f"log_model entries {shown}, not {wanted}")
 
     def _model_metrics(self, desired: DesiredRun, run: RunState) -> None:
@@ -88,8 +84,8 @@ class LinksOracle:
             stored[model_id] = [m for m in model.metrics if m[6] == run.run_id] if model is not None else []
         flavour = self.remote.flavour
         if flavour == "old":
-            # (Whether the point itself will be refused is not known when it is noted that its model waits.)
-            if not {q.model_id for q in linked} <= parked <= {q.model_id for q in points}:
+            named = {q.model_id for q in points if q.model_id and POISON_SIGN not in q.key}
+            if parked != named:
                 self.wrong(desired.run_id, f"parked {parked}, but points name {[q.model_id for q in linked]}")
             return
         if parked:
@@ -117,17 +113,15 @@ class LinksOracle:
         rivals = [q for q in linked if (q.model_id, q.key, q.step, q.ts) == place]
         return len({_content(q) for q in rivals}) > 1
 
+    def _without_twins(self, shown: Iterable[str], wanted: Collection[str]) -> set[str]:
+        """What is shown, without models that were made for the same local model as a wanted one."""
+        uids = {self.remote.logged.uid(one) for one in wanted} - {""}
+        return {one for one in shown if not (self.lost and one not in wanted and self.remote.logged.uid(one) in uids)}
+
     def _there(self, model_id: str) -> str:
         for record in self._of(model_id, RunBinding):
             return str(record.remote_id)
         return model_id
-
-    def _kept(self, remote_id: str) -> str:
-        """The id of the copy that is kept, for one that was swept away after delivery states were lost."""
-        model = self.remote.logged.models.get(remote_id)
-        if not self.lost or model is None or not model.deleted:
-            return remote_id
-        return self._there(model.tags.get("localtrack.uid", remote_id))
 
     def _of(self, scope_id: str, kind: type[Record]) -> list[Any]:
         return [r for r in self.state.all() if isinstance(r, kind) and r.scope_id == scope_id]
