@@ -16,7 +16,7 @@ from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import register
 from localtrack_sync.model_pass import ModelPass
 from localtrack_sync.named_models import no_models
-from localtrack_sync.params import deliver_params
+from localtrack_sync.params import ParamCourier, deliver_params
 from localtrack_sync.records import Record, RunBinding
 from localtrack_sync.request import delete_model, finalize_model
 from localtrack_sync.run_job import (
@@ -106,6 +106,7 @@ def _rounds(p: ModelPass) -> Part[None]:
     for _ in range(ROUNDS):
         yield from _open(p)
         if p.gone_with_us():
+            yield from _end_parked(p)
             return
         yield from refuse_reserved(p, p.desired.tags)
         yield from deliver_params(p)
@@ -124,6 +125,7 @@ def _rounds(p: ModelPass) -> Part[None]:
             yield from _finalize(p)
         if p.desired.deleted:
             yield from _delete(p)
+            yield from _end_parked(p)
         return
     raise Ended(Ending.OWED, "new records came faster than they could be delivered")
 
@@ -144,6 +146,22 @@ def _open(p: ModelPass) -> Part[None]:
     elif cell is None:
         yield from p.ledger.save(after_write(known, "0", still_unsettled=False))
     yield from p.unpark_whole()
+
+
+def _end_parked(p: ModelPass) -> Part[None]:
+    """Params that were parked when the model was deleted: there after all, or refused for good, as nothing restores it.
+
+    They are believed to be missing only when no request of ours can be executed any more.
+    """
+    parked = [r for (kind, _), r in sorted(p.ledger.parked.items()) if kind == "param"]
+    old = [r for r in parked if p.desk.wall_s >= r.since_wall_s + p.desk.settle_s]
+    if not old:
+        return
+    remote: RemoteModel = yield from p.look()
+    courier = ParamCourier(p)
+    for key, value in (yield from courier.compare(tuple((r.key, r.value) for r in old), remote)):
+        yield from courier.reject(((key, value),), "its logged model was deleted before it arrived")
+    yield from p.ledger.save(drops=[r for r in old if ("param", r.key) in p.ledger.parked])
 
 
 def _finalize(p: ModelPass) -> Part[None]:

@@ -54,10 +54,16 @@ class ModelPass(ItemPass):
         judged = yield from self._read(deleted=False)
         if judged.verdict is not Verdict.GONE:
             return model_of(judged.body["model"])
+        words = judged.words
         judged = yield from self._read(deleted=True)
-        if judged.verdict is Verdict.GONE:
-            raise Gone(judged.words)
+        # A late read does not show a new model yet, and the next read does: that is no deletion.
+        if judged.verdict is Verdict.GONE or (self._is_young() and not self.gone_with_us()):
+            raise Gone(words)
         return model_of(judged.body["model"], deleted=True)
+
+    def _is_young(self) -> bool:
+        """Whether a read may be older than the model itself."""
+        return self.looked_wall_s < self.binding.bound_wall_s + self.desk.settle_s
 
     def _read(self, *, deleted: bool) -> Part[Judged]:
         request = get_model(self.remote_id, deleted=deleted)
@@ -200,5 +206,5 @@ class ModelPass(ItemPass):
         if binding.sweep_wall_s and self.desk.wall_s >= binding.sweep_wall_s:
             return False
         if self.gone_with_us():
-            return True
+            return not any(kind == "param" for kind, _ in self.ledger.parked)
         return not (self.desired.deleted or self.data_owed() or self.status_owed())
