@@ -14,6 +14,8 @@ from localtrack_sync.cells import spelled
 from localtrack_sync.item_pass import STATUS
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.records import Cell, Conflict, RunBinding
+from localtrack_sync.repair import DOUBTED
+from localtrack_sync.repair_run import re_examine
 from localtrack_sync.request import get, search_experiments
 from localtrack_sync.run_pass import RunPass, status_text
 from localtrack_sync.snapshot import RemoteItem, RemoteRun, run_of
@@ -36,6 +38,10 @@ def attach(p: RunPass) -> Part[None]:
     """
     if p.ledger.run is not None and p.ledger.run.state == "bound":
         return
+    if p.ledger.run is not None and p.ledger.run.state == DOUBTED:
+        if (yield from re_examine(p)):
+            return
+        yield from p.ledger.save(drops=p.ledger.everything())
     found, words = yield from _by_id(p)
     if found is None:
         found = yield from _by_uid(p)

@@ -14,6 +14,8 @@ from localtrack_sync.cells import spelled
 from localtrack_sync.item_pass import ItemPass
 from localtrack_sync.jobs import Ending
 from localtrack_sync.records import Cell, ParamDelivered, Record, RunBinding
+from localtrack_sync.repair import DOUBTED
+from localtrack_sync.repair_run import re_examine
 from localtrack_sync.request import ATTEMPT_TAG, UID_TAG
 from localtrack_sync.snapshot import RemoteItem
 from localtrack_sync.steps import Ask, Bound, Ended, Part, settled
@@ -34,22 +36,33 @@ def bind(p: ItemPass, experiment: Bound) -> Part[None]:
     binding = p.ledger.run
     if binding is not None and binding.state == "bound":
         return
-    if binding is not None:  # an earlier pass died, or gave up, between create and knowing
-        if (yield from _adopt_any(p, experiment, creates=binding.attempts)):
-            return
+    if binding is not None and binding.state == DOUBTED:
+        found = (yield from re_examine(p)) or (yield from _adopt_any(p, experiment, creates=0))
+    elif binding is not None:  # an earlier pass died, or gave up, between create and knowing
+        found = yield from _find_twice(p, experiment, creates=binding.attempts)
+    else:
+        found = not experiment.virgin and (yield from _find_earlier(p, experiment))
+    if not found:
+        yield from _create(p, experiment)
+
+
+def _find_twice(p: ItemPass, experiment: Bound, *, creates: int) -> Part[bool]:
+    """Look, and once more when nothing of an earlier process can be executed any more."""
+    if (yield from _adopt_any(p, experiment, creates=creates)):
+        return True
+    if p.desk.now < p.desk.started + p.desk.settle_s:
         yield from settled(p.desk, p.desk.started)
-        if (yield from _adopt_any(p, experiment, creates=binding.attempts)):
-            return
-    elif not experiment.virgin:
-        if (yield from _adopt_any(p, experiment, creates=0)):
-            return
-        if p.earlier and p.desk.now < p.desk.started + p.desk.settle_s:
-            yield from settled(p.desk, p.desk.started)
-            if (yield from _adopt_any(p, experiment, creates=0)):
-                return
-        if p.earlier and (yield from _adopt(p, experiment, (yield from p.hidden()), creates=0)):
-            return
-    yield from _create(p, experiment)
+        return (yield from _adopt_any(p, experiment, creates=creates))
+    return False
+
+
+def _find_earlier(p: ItemPass, experiment: Bound) -> Part[bool]:
+    """What a delivery state that was lost may have made."""
+    if not p.earlier:
+        return (yield from _adopt_any(p, experiment, creates=0))
+    if (yield from _find_twice(p, experiment, creates=0)):
+        return True
+    return (yield from _adopt(p, experiment, (yield from p.hidden()), creates=0))
 
 
 def _create(p: ItemPass, experiment: Bound) -> Part[None]:
@@ -92,7 +105,7 @@ def _announce(p: ItemPass, experiment: Bound) -> Part[RunBinding]:
         state="creating",
         experiment_remote_id=experiment.remote_id,
         attempts=attempts,
-        nonce=p.ledger.run.nonce if p.ledger.run is not None else f"{int(p.desk.rng() * 2**32):08x}",
+        nonce=(p.ledger.run.nonce if p.ledger.run is not None else "") or f"{int(p.desk.rng() * 2**32):08x}",
         sweep_wall_s=p.desk.wall_s + p.desk.settle_s if risky else 0.0,
     )
     yield from p.ledger.save(binding)

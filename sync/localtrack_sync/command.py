@@ -59,6 +59,11 @@ class Wanted:
 @click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of this one. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, per run; contact nobody.")
 @click.option(
+    "--repair",
+    is_flag=True,
+    help="Believe nothing of what was delivered: look at everything on the server, send what is missing there.",
+)
+@click.option(
     "--settle",
     type=click.FloatRange(0, 86_400),
     metavar="SECONDS",
@@ -89,6 +94,7 @@ def sync(
     runs: tuple[str, ...],
     experiments: tuple[str, ...],
     dry_run: bool,
+    repair: bool,
     settle: float | None,
     connections: int | None,
     patience: float,
@@ -102,13 +108,15 @@ def sync(
     Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look. 1: an error.
     2: usage.
     """
+    if repair and dry_run:
+        raise click.UsageError("--repair finds out by looking at the server; `localtrack verify` only looks.")
     environ: Mapping[str, str] = os.environ if dialect is None else {**os.environ, "LOCALTRACK_DIALECT": dialect}
     settings = load(environ)
     wanted = Wanted(parse_remote(to, environ) if to is not None else None, runs, experiments)
     with Catalog(existing(store)) as catalog:
         choice = chosen(catalog, wanted, settings, environ)
         if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
-            raise click.UsageError(_no_remote(store))
+            raise click.UsageError(no_remote(store, "sync"))
         if dry_run:
             return summary.dry_run(
                 store,
@@ -121,6 +129,7 @@ def sync(
                 settle_s=settings.settle_seconds if settle is None else settle,
                 connections=connections or settings.connections,
                 patience_s=patience,
+                repair=repair,
                 folder=settings.databricks_folder,
             ),
             transport_settings(environ),
@@ -195,7 +204,7 @@ def transport_settings(environ: Mapping[str, str]) -> TransportSettings:
     )
 
 
-def _no_remote(store: Store) -> str:
+def no_remote(store: Store, command: str) -> str:
     """Usage error: where to? With the server that was used last, if there is one."""
     known = []
     for path in state_paths(store):
@@ -204,5 +213,5 @@ def _no_remote(store: Store) -> str:
     example = known[0] if known else "http://127.0.0.1:5000"
     return (
         "No remote is known: the runs name none, and neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set. "
-        f"Name one, for example: localtrack sync --to {example}"
+        f"Name one, for example: localtrack {command} --to {example}"
     )

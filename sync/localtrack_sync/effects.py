@@ -227,8 +227,41 @@ class ReadContent:
     upload: Upload
 
 
+@dataclass(frozen=True, slots=True)
+class ReadKeys:
+    """Read the names of a run's metrics. Answer: tuple[str, ...], in their order."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory:
+    """Read a page of one metric of a run. Answer: PagedList[Metric], by (timestamp, step, value), NaN behind 0.
+
+    Attributes:
+        limit: points of a page, at most 50,000.
+        token: of the page before; None for the first.
+    """
+
+    run_id: str
+    key: str
+    limit: int
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModelMetrics:
+    """Read the last point of each metric, run and dataset of a logged model. Answer: tuple[Metric, ...]."""
+
+    model_id: str
+
+
+#: What only a verification, or a repair, reads.
+ReadMetrics: TypeAlias = ReadKeys | ReadHistory | ReadModelMetrics
 #: What is done at once, in the shell's own thread.
-Local: TypeAlias = Save | Load | ReadExperiment | ReadRun | ReadModel | ReadPoints | ReadFiles | ReadContent
+Local: TypeAlias = (
+    Save | Load | ReadExperiment | ReadRun | ReadModel | ReadPoints | ReadFiles | ReadContent | ReadMetrics
+)
 Effect: TypeAlias = Send | Local
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
@@ -33,13 +34,18 @@ from localtrack_sync.schedule import Gate
 from localtrack_sync.slot import Key, Slot, understand
 from localtrack_sync.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
 from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
+from localtrack_sync.verify_experiment import VERIFY_EXPERIMENT, verify_experiment
+from localtrack_sync.verify_model import VERIFY_MODEL, verify_model
+from localtrack_sync.verify_run import VERIFY_RUN, verify_run
 
 #: Failures of one request while others are answered, after which its job ends for this pass.
 STUCK = 12
 #: What an experiment waits for that goes on when all runs and models have ended.
 _RUNS = "runs"
-#: Kinds of jobs that stand in an experiment, and of which only so many may be at work.
+#: Kinds of jobs that stand in an experiment.
 _IN_EXPERIMENT = frozenset({"run", "model"})
+#: Kinds of jobs that may hold much in memory: only so many may be at work.
+_HOLD_POINTS = frozenset({*_IN_EXPERIMENT, VERIFY_RUN})
 #: Job number of the probe that tries a remote that is away.
 PROBE_JOB = -1
 
@@ -150,6 +156,9 @@ class Engine:
             "model": lambda: model_job(self._desk, job_id),
             "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
             "remote": lambda: experiments_job(self._desk) if job_id == EXPERIMENTS else remote_job(self._desk),
+            VERIFY_RUN: lambda: verify_run(self._desk, job_id),
+            VERIFY_MODEL: lambda: verify_model(self._desk, job_id),
+            VERIFY_EXPERIMENT: lambda: verify_experiment(self._desk, job_id),
         }
         slot = Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
         self._slots.append(slot)
@@ -173,7 +182,7 @@ class Engine:
             slot = self._backlog.popleft()
             if slot.active or isinstance(slot.answer, Ended):
                 return slot
-            if self._active < self._most_active or slot.key[0] not in _IN_EXPERIMENT:
+            if self._active < self._most_active or slot.key[0] not in _HOLD_POINTS:
                 slot.active = True
                 self._active += 1
                 return slot
@@ -240,8 +249,7 @@ class Engine:
         self._left -= 1
         self._release(slot)
         if slot.key[0] != "remote":
-            asked_for = JobResult(slot.key[0], slot.key[1], *_rest(result))
-            self.results.put(asked_for)
+            self.results.put(replace(result, kind=slot.key[0], id=slot.key[1]))
             self.progress.jobs_done = len(self.results.by_job)
         self._tell(slot)
 
@@ -402,7 +410,3 @@ class Engine:
             return Idle(None, "")
         until, why = min(times)
         return Idle(max(until, self._desk.now), why)
-
-
-def _rest(result: JobResult) -> tuple[Ending, str, str, int, int, int]:
-    return (result.ending, result.reason, result.remote_id, result.conflicts, result.rejected, result.parked)

@@ -34,7 +34,7 @@ def deliver(
     ended: list[Ended] = []
     failed: list[LocaltrackError] = []
     stop = Stop()
-    with _stopping(stop):
+    with stopping(stop):
         for errand in choice.errands:
             if stop.wanted:
                 break
@@ -65,7 +65,7 @@ def _run(
 
 
 @contextmanager
-def _stopping(stop: Stop) -> Iterator[None]:
+def stopping(stop: Stop) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM ends the replay in good order, the second at once."""
 
     def first(number: int, _frame: FrameType | None) -> None:

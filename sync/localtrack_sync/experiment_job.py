@@ -18,13 +18,13 @@ from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.places import FOLDER_SETTING, placed
 from localtrack_sync.records import Cell, Conflict, ExperimentBinding, Parked, Rejected
+from localtrack_sync.repair import NAME, experiment_still_there, same_experiment
 from localtrack_sync.request import UID_TAG, create_experiment, get, on_experiment
 from localtrack_sync.run_job import result_of
 from localtrack_sync.snapshot import RemoteExperiment, experiment_of
 from localtrack_sync.steps import AllRuns, Ask, Bound, Desk, Ended, Need, Part, Wait, read, settled
 from localtrack_sync.verdict import Judged, Verdict
 
-NAME = "@name"
 #: Tries at a create or at one register in one pass.
 TRIES = 8
 
@@ -96,7 +96,7 @@ def experiment_job(desk: Desk, experiment_id: str, *, needed: bool) -> Part[JobR
             raise Ended(Ending.OWED, "this store has no such experiment")  # noqa: TRY301 - one way out for all endings
         p = ExperimentPass(desk, ledger, desired)
         p.settle_in()
-        if not needed and not p.owed() and not ledger.parked:
+        if not needed and not p.owed() and not ledger.parked and not desk.settings.repair:
             return result_of(ledger, Ending.DELIVERED, "")
         yield Need("remote", "")
         p.settle_in()
@@ -108,6 +108,8 @@ def experiment_job(desk: Desk, experiment_id: str, *, needed: bool) -> Part[JobR
 
 
 def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
+    if p.desk.settings.repair:
+        yield from _re_examine(p)
     remote = yield from _bind(p)
     if remote is None:
         remote = yield from _look(p)
@@ -136,6 +138,23 @@ def _deliver(p: ExperimentPass, *, needed: bool) -> Part[None]:
         yield from _delete(p)
     else:
         yield from _restore(p, deleted=False)
+
+
+def _re_examine(p: ExperimentPass) -> Part[None]:
+    """Look whether the experiment is there, and as we left it; one that is not is bound anew."""
+    if p.ledger.experiment is None:
+        return
+    request = get("experiments/get", experiment_id=p.binding.remote_id)
+    judged = yield from read(request, "experiment", "experiment_id")
+    if judged.verdict not in (Verdict.OK, Verdict.GONE):
+        yield from _park(p, judged.words)
+    remote = experiment_of(judged.body["experiment"]) if judged.verdict is Verdict.OK else None
+    if remote is None or not same_experiment(p.ledger, p.desired, remote):
+        yield from p.ledger.save(drops=p.ledger.everything())
+        p.settle_in()
+        return
+    change = experiment_still_there(p.ledger, p.desired, remote)
+    yield from p.ledger.save(*change.puts, drops=change.drops)
 
 
 # --- binding ---
@@ -249,7 +268,7 @@ def _look(p: ExperimentPass) -> Part[RemoteExperiment]:
     request = get("experiments/get", experiment_id=p.binding.remote_id)
     judged = yield from read(request, "experiment", "experiment_id")
     if judged.verdict is Verdict.GONE:
-        yield from _park(p, f"not on the remote any more: {judged.words}")
+        yield from _park(p, f"not on the remote any more: {judged.words} (localtrack sync --repair makes it again)")
     if judged.verdict is not Verdict.OK:
         yield from _park(p, judged.words)
     return experiment_of(judged.body["experiment"])

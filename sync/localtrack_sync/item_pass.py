@@ -19,6 +19,7 @@ from localtrack_sync.jobs import Ending
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.records import Cell, Parked, RunBinding
+from localtrack_sync.repair import DOUBTED
 from localtrack_sync.request import ATTEMPT_TAG, UID_TAG
 from localtrack_sync.snapshot import RemoteItem
 from localtrack_sync.steps import Desk, Ended, Part
@@ -163,7 +164,7 @@ class ItemPass(ABC):
     def binding(self) -> RunBinding:
         """The binding, once bound."""
         assert self.ledger.run is not None, "used before it was bound"
-        assert self.ledger.run.state == "bound", "used before it was bound"
+        assert self.ledger.run.state in ("bound", DOUBTED), "used before it was bound"
         return self.ledger.run
 
     @property

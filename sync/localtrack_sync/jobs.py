@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from localtrack_sync.findings import Finding
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -12,7 +14,7 @@ class Job:
 
     Attributes:
         kind: "run", "model" or "experiment". The experiment of a run or model, and the models that a run names, are
-            brought along without being asked for.
+            brought along without being asked for. "verify_run", "verify_model" and "verify_experiment" only read.
         id: local id.
     """
 
@@ -40,6 +42,7 @@ class ReplaySettings:
         artifact_batch: files that are sent before they are looked at together.
         multipart_from: bytes from which a file is sent in parts, where the remote offers it; MLflow's own threshold.
         part_bytes: length of a part; larger when the file would have more parts than storages take.
+        repair: what is not on the remote any more is made again.
     """
 
     settle_s: float | None = None
@@ -54,6 +57,7 @@ class ReplaySettings:
     artifact_batch: int = 500
     multipart_from: int = 500 << 20
     part_bytes: int = 16 << 20
+    repair: bool = False
 
 
 class Ending(Enum):
@@ -72,6 +76,7 @@ class JobResult:
         reason: one line for people, "" when delivered.
         remote_id: id on the remote, "" when it is not known.
         conflicts, rejected, parked: how many such records the delivery state holds for it now.
+        findings: (verify_run, verify_experiment) in what the remote differs from the store.
     """
 
     kind: str
@@ -82,6 +87,7 @@ class JobResult:
     conflicts: int = 0
     rejected: int = 0
     parked: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(slots=True)

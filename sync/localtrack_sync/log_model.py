@@ -94,12 +94,12 @@ def _recall(p: RunPass, since: float) -> Part[None]:
 
 def _compare(p: RunPass) -> Part[None]:
     remote = yield from p.look()
-    left = [_signature(one) for one in _entries(remote.tags.get(HISTORY_TAG))]
+    left = [signature(one) for one in entries_of(remote.tags.get(HISTORY_TAG))]
     there = []
     for name, entry in zip(entry_names(p.desired.models_logged), p.mapped_entries(), strict=True):
-        signature = _signature(json.loads(entry))
-        if signature in left:
-            left.remove(signature)
+        mine = signature(json.loads(entry))
+        if mine in left:
+            left.remove(mine)
             there.append(name)
     yield from _done(p, [name for name in there if (LOG_MODEL, name) not in p.ledger.linked], None)
 
@@ -111,7 +111,8 @@ def _done(p: RunPass, names: list[str], intent: Intent | None) -> Part[None]:
     p.desk.progress.outputs += len(names)
 
 
-def _entries(tag: str | None) -> list[dict[str, Any]]:
+def entries_of(tag: str | None) -> list[dict[str, Any]]:
+    """The entries that the tag holds."""
     try:
         found = json.loads(tag) if tag else []
     except ValueError:  # cut, or written by hand
@@ -119,5 +120,6 @@ def _entries(tag: str | None) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _signature(entry: dict[str, Any]) -> str:
+def signature(entry: dict[str, Any]) -> str:
+    """What tells entries apart."""
     return json.dumps({name: entry.get(name) for name in KEPT}, sort_keys=True)

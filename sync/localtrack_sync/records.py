@@ -69,7 +69,8 @@ class RunBinding:
     """Which remote run (scope "run") or logged model (scope "model") a local one is, and how it came to be.
 
     Attributes:
-        state: "creating" (a create was sent; nothing is bound yet) or "bound".
+        state: "creating" (a create was sent; nothing is bound yet), "bound", or "doubted" (it was bound, and the remote
+            is to be looked at before anything is believed).
         remote_id: id on the remote, "" while creating.
         experiment_remote_id: its experiment on the remote.
         attempts: creates sent so far.

@@ -15,20 +15,14 @@ from localtrack_sync.effects import (
     Load,
     Local,
     Perform,
-    ReadContent,
-    ReadExperiment,
-    ReadFiles,
-    ReadModel,
-    ReadPoints,
-    ReadRun,
     Save,
     Start,
     Step,
 )
 from localtrack_sync.engine import Engine
 from localtrack_sync.jobs import Ending, Job, JobResult, Progress, ReplaySettings
-from localtrack_sync.local_files import LocalFiles
-from localtrack_sync.state import StateDb
+from localtrack_sync.reads import read
+from localtrack_sync.records import Record
 from localtrack_sync.wires import Answer, Wires
 
 #: Times that a replay looks for records that came in while it ran, before it leaves the rest to the next one.
@@ -49,6 +43,19 @@ class Watcher(Protocol):
 
     def tick(self, progress: Progress, waiting: str) -> None:
         """Progress of the whole replay so far; `waiting` says what for, "" while it works."""
+
+
+class State(Protocol):
+    """A delivery state, as the engine's steps need it."""
+
+    def load(self, load: Load) -> tuple[Record, ...]:
+        """Answer a `Load`."""
+
+    def save(self, save: Save) -> None:
+        """Perform a `Save`."""
+
+    def flush(self) -> None:
+        """Bring all saves to the disk."""
 
 
 class Stop:
@@ -78,7 +85,7 @@ class Bench:
     """
 
     catalog: Catalog
-    state: StateDb
+    state: State
     wires: Wires
     settings: ReplaySettings
     clock: Callable[[], float] = time.monotonic
@@ -142,6 +149,11 @@ def replay(
         stop.attach(None)
     report.interrupted = stop.wanted
     return report
+
+
+def inspect(bench: Bench, jobs: Sequence[Job], watcher: Watcher, stop: Stop) -> Report:
+    """Let jobs that only read (verify_run, verify_experiment) run once. Arguments and errors as for `replay`."""
+    return replay(bench, jobs, lambda: (), watcher, stop)
 
 
 def _one_pass(bench: Bench, jobs: Sequence[Job], report: Report, watcher: Watcher, stop: Stop) -> None:
@@ -228,33 +240,7 @@ class _Drive:
 def _perform(bench: Bench, effect: Local) -> Any:
     if isinstance(effect, Save):
         return bench.state.save(effect)
-    return bench.state.load(effect) if isinstance(effect, Load) else _read(bench, effect)
-
-
-def _read(bench: Bench, effect: Local) -> Any:
-    match effect:
-        case ReadRun():
-            known = bench.catalog.desired_run(effect.run_id, refresh=False)
-            return known or bench.catalog.desired_run(effect.run_id)  # made by another process a moment ago
-        case ReadModel():
-            model = bench.catalog.desired_model(effect.model_id, refresh=False)
-            return model or bench.catalog.desired_model(effect.model_id)
-        case ReadExperiment():
-            return bench.catalog.desired_experiment(effect.experiment_id, refresh=False)
-        case ReadPoints():
-            return bench.catalog.points(
-                effect.run_id,
-                dict(effect.after),
-                effect.limit,
-                dict(effect.upto),
-                distinct=effect.distinct,
-                model_id=effect.model_id,
-                refresh=False,
-            )
-        case ReadFiles():
-            return bench.catalog.files(effect.owner, refresh=False)
-        case ReadContent():
-            return LocalFiles(bench.catalog.store.artifacts).content(effect.upload)
+    return bench.state.load(effect) if isinstance(effect, Load) else read(bench.catalog, effect)
 
 
 def _sum(before: Progress, now: Progress) -> Progress:

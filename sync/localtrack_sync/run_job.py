@@ -84,7 +84,7 @@ def _deliver(desk: Desk, ledger: Ledger, run_id: str) -> Part[str]:
     except Gone as gone:
         if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
             raise Ended(Ending.OWED, f"the remote does not show the new run yet: {gone}") from None
-        yield from p.park_whole(f"not on the remote any more: {gone}")
+        yield from p.park_whole(f"not on the remote any more: {gone} (localtrack sync --repair makes it again)")
     return "waits for its parent run" if parent and p.parent is None else p.waits_for
 
 

@@ -20,12 +20,13 @@ from localtrack_sync.choice import Errand, Item
 from localtrack_sync.credentials import CredentialSource, Login
 from localtrack_sync.databricks_config import NOTHING, again
 from localtrack_sync.databricks_login import DatabricksLogin, databricks_sdk
-from localtrack_sync.effects import Outcome
+from localtrack_sync.effects import Load, Outcome
 from localtrack_sync.found_files import Found, find_files
 from localtrack_sync.jobs import Ending, Job, ReplaySettings
 from localtrack_sync.local_files import LocalFiles
 from localtrack_sync.lock import ReplayLock
 from localtrack_sync.remotes import Address
+from localtrack_sync.repair import doubt
 from localtrack_sync.replay import Bench, Report, Stop, Watcher, replay
 from localtrack_sync.state import StateDb
 from localtrack_sync.tls import tls_from
@@ -97,11 +98,14 @@ def run_errand(
     store, remote = catalog.store, address.remote
     os.makedirs(store.sync, mode=0o700, exist_ok=True)
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
-        wires = _connect(store, address, settings)
+        wires = connect(store, address, settings)
         try:
             how = replace(settings.replay, dialect=remote.dialect, netloc=urlsplit(remote.url).netloc)
             bench = Bench(catalog, state, wires, how, settings.clock, settings.wall)
             news = News(catalog, now, state)
+            if settings.replay.repair:
+                _doubt(state, now())
+                news = News(catalog, now, state)
             report = replay(bench, news(), news, watcher, stop)
         finally:
             wires.close()
@@ -136,6 +140,18 @@ class News:
         self._experiments.update(new)
         jobs = [Job("run" if isinstance(entry, RunEntry) else "model", id_of(entry)) for entry in changed]
         return [*jobs, *(Job("experiment", one) for one in new)]
+
+
+def _doubt(state: StateDb, errand: Errand) -> None:
+    """Nothing that is known of these runs and models is believed until the remote has been looked at.
+
+    They are owed before their bindings are doubted, so that a later replay finds them, wherever this one dies.
+    """
+    scopes = [("run", one.run_id) for one in errand.runs] + [("model", one.model_id) for one in errand.models]
+    state.ask([local_id for _, local_id in scopes])
+    for scope, local_id in scopes:
+        state.save(doubt(state.load(Load(scope, local_id))))
+    state.flush()
 
 
 def _close_books(catalog: Catalog, state: StateDb, errand: Errand | None, report: Report) -> tuple[RunAccount, ...]:
@@ -175,7 +191,12 @@ def _open_state(store: Store, address: Address) -> StateDb:
     return StateDb(address.remote.state_path(store), address.remote)
 
 
-def _connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
+def connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
+    """Connections to a remote, none of them open yet.
+
+    Raises:
+        ReplayError: the settings of TLS, proxy or credentials cannot be used.
+    """
     tls = tls_from(settings.environ)
     transport = replace(settings.transport, workspace=mlflow_workspace(address))
     login = login_of(address, settings.environ, transport, tls)

@@ -55,7 +55,7 @@ def dry_run(
                     {**_remote(errand), **_by_kind(accounts)}
                     for errand, accounts in planned
                 ],
-                "left": [_left_facts(left) for left in choice.left],
+                "left": [left_facts(left) for left in choice.left],
             }
         )  # fmt: skip
         return 0
@@ -69,7 +69,7 @@ def dry_run(
             models = sum(account.kind == "model" for account in accounts if account not in owing)
             click.echo(f"  nothing to send for {wording.runs_and_models(quiet - models, models)}")
     for left in choice.left:
-        _say_left(left)
+        say_left(left)
     click.echo("Nothing was sent: this was a dry run.")
     return 0
 
@@ -85,7 +85,7 @@ def told(
             {
                 "schema": 1, "store": store.path, "exit_code": code,
                 "remotes": [_ended_facts(one) for one in ended],
-                "left": [_left_facts(left) for left in choice.left],
+                "left": [left_facts(left) for left in choice.left],
                 "damaged_journals": [journal.file for journal in damaged],
             }
         )  # fmt: skip
@@ -93,7 +93,7 @@ def told(
     for one in ended:
         _say_ended(one)
     for left in choice.left:
-        _say_left(left)
+        say_left(left)
     for journal in damaged:
         screen.prose(f"Journal {journal.file or journal.incarnation}: not all of it can be read, and delivered.", "")
         screen.prose("-> localtrack status", "  ")
@@ -180,8 +180,9 @@ def _say_reasons(one: Ended) -> None:
         screen.prose(f"{visible(reason)} ({wording.count(runs, 'time')})", "  ")
 
 
-def _say_left(left: Left) -> None:
-    screen.prose(f"Not sent: {wording.runs_and_models(len(left.runs), len(left.models))}: {visible(left.reason)}", "")
+def say_left(left: Left, what: str = "Not sent") -> None:
+    """Say which runs go nowhere, why, and what to do about it."""
+    screen.prose(f"{what}: {wording.runs_and_models(len(left.runs), len(left.models))}: {visible(left.reason)}", "")
     screen.prose(f"-> {left.hint}", "  ")
 
 
@@ -223,7 +224,8 @@ def _by_kind(accounts: Sequence[RunAccount]) -> dict[str, Any]:
     }
 
 
-def _left_facts(left: Left) -> dict[str, Any]:
+def left_facts(left: Left) -> dict[str, Any]:
+    """The same for --json."""
     return {
         "remote": left.remote, "reason": left.reason, "hint": left.hint, "runs": [run.run_id for run in left.runs],
         "models": [model.model_id for model in left.models],

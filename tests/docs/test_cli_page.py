@@ -67,6 +67,7 @@ def test_help_texts_are_those_of_the_commands() -> None:
         ["show", "first"],
         ["conflicts"],
         ["sync", "--to", "http://127.0.0.1:9", "--patience", "0"],
+        ["verify", "--to", "http://127.0.0.1:9", "--patience", "0"],
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run"],
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run", "--experiment", "Default"],
     ],
@@ -105,4 +106,4 @@ def test_exit_codes_of_the_page_are_those_of_the_code() -> None:
 
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
     assert {0, failures.EXIT_ERROR, click.UsageError("").exit_code, failures.EXIT_STOPPED, failures.EXIT_PIPE} <= codes
-    assert codes == {0, 1, 2, 3, 4, 130, 141}
+    assert codes == {0, 1, 2, 3, 4, 5, 130, 141}

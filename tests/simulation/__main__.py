@@ -7,7 +7,8 @@ import argparse
 import sys
 import time
 
-from tests.simulation.simulate import simulate
+from tests.simulation.restored import Restored
+from tests.simulation.simulate import Simulation, simulate
 
 
 def main() -> int:
@@ -17,20 +18,25 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--seed", type=int, help="run this one seed and print what happened")
     parser.add_argument("--keep-going", action="store_true", help="count failures instead of stopping at the first")
+    parser.add_argument("--restored", action="store_true", help="the remote is restored from backups, and repaired")
     arguments = parser.parse_args()
+    kind = Restored if arguments.restored else Simulation
     if arguments.seed is not None:
-        outline = simulate(arguments.seed)
+        outline = simulate(arguments.seed, kind=kind)
         print("\n".join(outline.log))
         print("\n".join(outline.problems) or "all as it must be")
         return bool(outline.problems)
     begun, failed, requests, kills = time.monotonic(), 0, 0, 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
-        outline = simulate(seed)
+        outline = simulate(seed, kind=kind)
         requests += outline.requests
         kills += outline.kills
         if outline.problems:
             failed += 1
-            print(f"seed {seed} fails: {outline.problems[0]}\n  replay: python -m tests.simulation --seed {seed}")
+            option = "--restored " if arguments.restored else ""
+            print(
+                f"seed {seed} fails: {outline.problems[0]}\n  replay: python -m tests.simulation {option}--seed {seed}"
+            )
             if not arguments.keep_going:
                 return 1
     took = time.monotonic() - begun

@@ -57,7 +57,7 @@ class Oracle:
         records = [r for r in self.state.all() if r.scope == "experiment" and r.scope_id == experiment_id]
         bindings = [r for r in records if isinstance(r, ExperimentBinding)]
         mine = [e for e in self.remote.experiments.values() if e["tags"].get("localtrack.uid") == experiment_id]
-        if len(bindings) != 1 or len(mine) > 1:
+        if len(bindings) != 1 or len(mine) > 1 or bindings[0].remote_id not in self.remote.experiments:
             self.problems.append(f"experiment {experiment_id} is bound as {bindings}, made {len(mine)} times")
             return
         found, made = self.remote.experiments[bindings[0].remote_id], bindings[0].created
@@ -96,10 +96,11 @@ class Oracle:
         if not held_up and model.status != f"LOGGED_MODEL_{desired.status.replace('FAILED', 'UPLOAD_FAILED')}":
             self.problems.append(f"model {model_id}: status {model.status}, not {desired.status}")
         # (A run that was made twice and swept, because delivery states were lost, may be the one that it names.)
+        # (So may one that was lost before a repair made it again: the source of a model cannot be changed.)
         source = self.remote.runs.get(model.source_run_id)
-        if (
-            model.name != desired.name
-            or (source.tags.get("localtrack.uid") if source else None) != desired.source_run_id
+        found = source.tags.get("localtrack.uid") if source else None
+        if model.name != desired.name or (
+            found != desired.source_run_id and model.source_run_id not in self.remote.lost
         ):
             self.problems.append(f"model {model_id}: is {model}, not {desired}")
         tags = {key: value for key, value in model.tags.items() if not key.startswith("localtrack.")}
@@ -127,10 +128,10 @@ class Oracle:
         assert desired is not None, "its creation is imported"
         carrying = [r for r in self.remote.runs.values() if self.people.local(r) == run_id]
         bindings = [r for r in self.state.all() if isinstance(r, RunBinding) and r.scope_id == run_id]
-        if len(bindings) != 1 or bindings[0].state != "bound":
+        run = self.remote.runs.get(bindings[0].remote_id) if bindings else None
+        if len(bindings) != 1 or bindings[0].state != "bound" or run is None:
             self._wrong(run_id, f"bound as {bindings}, on the remote {[r.run_id for r in carrying]}")
             return
-        run = self.remote.runs[bindings[0].remote_id]
         if run.run_id in self.people.deleted and not desired.deleted:
             unknowable = self.people.lost_state_at >= 0.0 and self.world.ever_deleted(run_id)
             if not run.deleted and not unknowable:

@@ -80,6 +80,7 @@ class Remote:
         self.late_until = 0.0
         self.restored: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self.lost: set[str] = set()  # runs that went with a backup
         self.keeps_twins = False  # of inputs and outputs that are sent twice, as Databricks may
         self.folder = ""  # Databricks: where experiments lie whose names are no paths
         self.twins: list[tuple[str, Any]] = []
@@ -298,6 +299,7 @@ class Remote:
             "run_id": run.run_id,
             "experiment_id": run.experiment_id,
             "run_name": run.name,
+            "user_id": run.user_id,
             "status": run.status,
             "lifecycle_stage": "deleted" if run.deleted else "active",
             "start_time": run.start_time,

@@ -18,7 +18,10 @@ from localtrack_sync.effects import (
     ReadContent,
     ReadExperiment,
     ReadFiles,
+    ReadHistory,
+    ReadKeys,
     ReadModel,
+    ReadModelMetrics,
     ReadPoints,
     ReadRun,
     Request,
@@ -26,9 +29,13 @@ from localtrack_sync.effects import (
     Start,
 )
 from localtrack_sync.engine import Engine
+from localtrack_sync.findings import Finding, Standing
 from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
 from localtrack_sync.memory_state import MemoryState
 from localtrack_sync.records import Cell, Parked
+from localtrack_sync.verify_experiment import VERIFY_EXPERIMENT
+from localtrack_sync.verify_model import VERIFY_MODEL
+from localtrack_sync.verify_run import VERIFY_RUN
 from tests.simulation.launcher import Launcher
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
@@ -73,28 +80,36 @@ class Shell:
         """Make the engine."""
         return Engine(settings, jobs, rng)
 
-    def perform(self, effect: Effect) -> Any:  # noqa: PLR0911 - one for each effect
+    def perform(self, effect: Effect) -> Any:  # noqa: C901 - one case for each effect
         """Answer an effect that is no request."""
-        simulation = self.simulation
+        state, world = self.simulation.state, self.simulation.world
+        answer: Any = None
         match effect:
             case Save():
-                simulation.state.save(effect)
-                return None
+                state.save(effect)
             case Load():
-                return simulation.state.load(effect)
+                answer = state.load(effect)
             case ReadRun(run_id):
-                return simulation.world.desired_run(run_id)
+                answer = world.desired_run(run_id)
             case ReadModel(model_id):
-                return simulation.world.desired_model(model_id)
+                answer = world.desired_model(model_id)
             case ReadExperiment(experiment_id):
-                return simulation.world.desired_experiment(experiment_id)
+                answer = world.desired_experiment(experiment_id)
             case ReadPoints():
-                return simulation.world.points(effect)
+                answer = world.points(effect)
             case ReadFiles(owner):
-                return simulation.world.files(owner)
+                answer = world.files(owner)
             case ReadContent(upload):
-                return simulation.world.content(upload)
-        raise AssertionError(effect)
+                answer = world.content(upload)
+            case ReadKeys(run_id):
+                answer = world.keys(run_id)
+            case ReadHistory(run_id, key):
+                answer = world.history(run_id, key)
+            case ReadModelMetrics(model_id):
+                answer = world.model_metrics(model_id)
+            case _:
+                raise AssertionError(effect)
+        return answer
 
     def sending(self, job: int, request: Request) -> None:
         """A request is about to go out."""
@@ -137,6 +152,7 @@ class Simulation:
         self.remote.keeps_twins = self.dialect == "databricks"
         self.remote.folder = "/Shared/sim" if self.dialect == "databricks" else ""
         self.peace = False
+        self.repair = False
         self.shell = shell(self)
         self.generation = 0
         for name in self.world.experiments:
@@ -155,11 +171,13 @@ class Simulation:
             self.network.run_until(self.network.now + self.rng.choice([0.0, 1.0, 30.0, 200.0]))
             if self.rng.random() < self.edit_share * 30:
                 self._edit()
+            self.between()
         self.peace = True
         self.network.faults = self.network.stale = 0.0
         self.world.import_all()
         self.launcher.finish(self.network.now)
         self.network.run_until(self.network.now + 2 * SETTLE_S)
+        self.at_peace()
         for _ in range(PEACE):
             results = self._pass()
             self.network.run_until(self.network.now + 2 * SETTLE_S)
@@ -174,6 +192,8 @@ class Simulation:
         resting = self.network.requests - requests
         outline = self.outline
         outline.problems += Oracle(self.world, self.remote, self.people, self.state, self.launcher).check()
+        if not outline.problems:
+            outline.problems += self._verified()
         # A record that is parked is tried again in every pass, and that begins with asking what the server is.
         waits = any(r.ending is Ending.PARKED for r in results)
         if resting > (RESTING if waits else 0) and not stuck:
@@ -181,6 +201,40 @@ class Simulation:
         outline.requests = self.network.requests
         outline.log = self.network.log
         return outline
+
+    def _verified(self) -> list[str]:
+        """Where verification and oracle disagree: what it calls a difference, though all is as it must be."""
+        settings = ReplaySettings(
+            settle_s=SETTLE_S, window=3, wall_offset_s=WALL_S, dialect=self.dialect, folder=self.remote.folder
+        )
+        jobs = [Job(VERIFY_RUN, run_id) for run_id in self.world.known_runs()]
+        jobs += [Job(VERIFY_MODEL, model_id) for model_id in self.world.known_models()]
+        jobs += [Job(VERIFY_EXPERIMENT, one) for one in self.world.experiments]
+        self.generation += 1
+        results = self.drive(Engine(settings, jobs, self.rng.random), self.generation)
+        problems = [f"not verified: {r}" for r in results if r.ending is not Ending.DELIVERED]
+        for result in results:
+            found = [one for one in result.findings if one.standing is Standing.DIFFERENT]
+            problems += [
+                f"{result.id}: verified as different: {one}" for one in found if not self._excused(result, one)
+            ]
+        return problems
+
+    def _excused(self, result: JobResult, found: Finding) -> bool:
+        """Whether people did this, in a way that the delivery state cannot know."""
+        run = self.remote.runs.get(result.remote_id)
+        if run is None:
+            return False
+        touched = run.run_id in self.people.deleted or run.run_id in self.people.perhaps
+        edited = (run.run_id, found.key) in self.people.edits
+        unknown = self.people.lost_state_at >= 0.0 and self.world.ever_deleted(result.id)
+        return (run.deleted and (touched or unknown)) or (found.kind == "tag" and edited)
+
+    def between(self) -> None:
+        """What happens between two passes; for simulations with more in them."""
+
+    def at_peace(self) -> None:
+        """What happens when the faults have ended, before the last passes."""
 
     def _waits_for_upgrade(self, result: JobResult) -> bool:
         """Whether what is left of a job waits for a server with logged models."""
@@ -217,6 +271,7 @@ class Simulation:
             patience_s=patience,
             window=rng.choice([2, 5, 100]),
             wall_offset_s=WALL_S,
+            repair=self.repair,
             dialect=self.dialect,
             folder=self.remote.folder,
         )
@@ -224,8 +279,13 @@ class Simulation:
         jobs += [Job("model", model_id) for model_id in self.world.known_models()]
         jobs += [Job("experiment", e) for e in self.world.experiments if self.peace or rng.random() < 0.3]
         rng.shuffle(jobs)
-        network.log.append(f"{network.now:9.2f} --- pass {self.outline.passes}, {self.remote.flavour}")
-        engine = self.shell.engine(settings, jobs, rng.random)
+        told = f"pass {self.outline.passes}, {self.remote.flavour}{', repair' if self.repair else ''}"
+        network.log.append(f"{network.now:9.2f} --- {told}")
+        return self.drive(self.shell.engine(settings, jobs, rng.random), generation)
+
+    def drive(self, engine: Engine, generation: int) -> list[JobResult]:
+        """Do what an engine says, to its end."""
+        network = self.network
         for _ in range(STEPS):
             step = engine.next(network.now)
             if not self.peace:
@@ -300,9 +360,9 @@ class Simulation:
         self._launch(0.005)
 
 
-def simulate(seed: int, shell: Callable[[Simulation], Shell] = Shell) -> Outline:
+def simulate(seed: int, shell: Callable[[Simulation], Shell] = Shell, kind: type[Simulation] = Simulation) -> Outline:
     """Run one seed."""
-    return guarded(Simulation(seed, shell))
+    return guarded(kind(seed, shell))
 
 
 def guarded(simulation: Simulation) -> Outline:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point, StoredFile
-from localtrack.entities import Dataset, DatasetInput, InputTag
+from localtrack.entities import Dataset, DatasetInput, InputTag, Metric, PagedList
 from localtrack_sync.effects import ReadPoints, Upload
 from localtrack_sync.values import identity
 
@@ -522,6 +522,34 @@ class World:
                     for i, (key, value, ts, step, *named) in enumerate(op[3]):
                         points.append(Point(journal.incarnation, n * 4096 + i, key, value, ts, step, *named))
         return points
+
+    def keys(self, run_id: str) -> tuple[str, ...]:
+        """Names of the imported metrics of a run."""
+        return tuple(sorted({point.key for point in self.all_points(run_id)}))
+
+    def history(self, run_id: str, key: str) -> PagedList[Metric]:
+        """One imported metric of a run, in the catalog's order."""
+        found = {
+            (p.ts, p.step, p.value if p.value == p.value else 0.0, p.value != p.value) for p in self._of(run_id, key)
+        }
+        return PagedList(
+            [Metric(key, float("nan") if nan else value, ts, step) for ts, step, value, nan in sorted(found)]
+        )
+
+    def model_metrics(self, model_id: str) -> tuple[Metric, ...]:
+        """The last imported point of each metric, run and dataset of a model."""
+        latest: dict[Any, Metric] = {}
+        for run_id in self.known_runs():
+            mine = [p for p in self.all_points(run_id) if p.model_id == model_id]
+            for p in sorted(
+                mine, key=lambda p: (p.step, p.ts, p.value if p.value == p.value else 0.0, p.value != p.value)
+            ):
+                more = (p.model_id, p.dataset_name, p.dataset_digest, run_id)
+                latest[p.key, run_id, p.dataset_name, p.dataset_digest] = Metric(p.key, p.value, p.ts, p.step, *more)
+        return tuple(latest.values())
+
+    def _of(self, run_id: str, key: str) -> list[Point]:
+        return [point for point in self.all_points(run_id) if point.key == key]
 
     def points(self, read: ReadPoints) -> tuple[Point, ...]:
         """Answer a ReadPoints."""

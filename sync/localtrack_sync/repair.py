@@ -1,0 +1,214 @@
+"""What a delivery state still proves when the remote was restored from a backup, or lost data. Pure.
+
+`localtrack sync --repair` marks the bindings of runs as doubted. The next job of such a run looks at the remote, and
+one transaction makes of its records what they would be if we had stopped delivering where the remote stands now: what
+is there stays delivered, what is not is owed again. Conflicts and pins that still hold are kept; values that others
+wrote are as safe as ever. From there on the ordinary replay goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from localtrack.catalog.desired import DesiredExperiment
+from localtrack_sync.cells import spelled
+from localtrack_sync.effects import Save
+from localtrack_sync.ledger import Ledger
+from localtrack_sync.records import Cell, Conflict, Intent, ParamDelivered, Record, RunBinding, Watermark
+from localtrack_sync.request import UID_TAG
+from localtrack_sync.snapshot import RemoteExperiment, RemoteItem, RemoteRun
+
+#: State of a run's binding: its remote id is known, and nothing else is believed.
+DOUBTED = "doubted"
+NAME, STATUS, DELETED = "@name", "@status", "@deleted"
+#: Kinds of intents, as `links` and `log_model` write them.
+LINKS, LOG_MODEL = "links", "log_model"
+
+
+#: Whether a value in a tag (name, value) may be there as our own.
+Ours: TypeAlias = Callable[[str, str], bool]
+
+
+@dataclass(slots=True)
+class Change:
+    """Records to put and to drop, in one transaction."""
+
+    puts: list[Record] = field(default_factory=list)
+    drops: list[Record] = field(default_factory=list)
+
+
+def doubt(records: Iterable[Record]) -> Save:
+    """What marks the runs among these records: whatever was delivered to them is to be looked at again."""
+    bound = (one for one in records if isinstance(one, RunBinding) and one.state == "bound")
+    return Save(tuple(replace(one, state=DOUBTED) for one in bound))
+
+
+# --- runs ---
+
+
+def still_there(
+    ledger: Ledger,
+    remote: RemoteItem,
+    ours: Ours,
+    most: int,
+    wall_s: float,
+    *,
+    points: bool,
+    sweep: bool,
+) -> Change:
+    """What the records of a doubted run or logged model become when the remote has it.
+
+    Args:
+        ledger: its records.
+        remote: as the remote shows it, tags cut to what it can hold.
+        ours: whether a value in a tag may be there as our own.
+        most: characters of a param that the remote keeps.
+        wall_s: seconds since the epoch.
+        points: every point up to the watermarks was found.
+        sweep: it was created by us, perhaps twice.
+    """
+    assert ledger.run is not None, "doubted, so it was bound"
+    change = Change()
+    # A second run with our uid, deleted since the backup was made, may be live again: it is looked for in this pass.
+    sweep_wall_s = max(ledger.run.sweep_wall_s, wall_s if sweep else 0.0)
+    change.puts.append(replace(ledger.run, state="bound", artifact_uri=remote.artifact_uri, sweep_wall_s=sweep_wall_s))
+    shown = {key: value[:most] for key, value in remote.params.items()}
+    _params(change, ledger, shown, wall_s)
+    for key, cell in ledger.cells.items():
+        if not key.startswith("@"):
+            _again(change, ledger, "tag", cell, remote.tags.get(key), ours)
+    ended = (f"{remote.status} {remote.end_time}",) if isinstance(remote, RemoteRun) else ()
+    _register(change, ledger.cells.get(STATUS), (remote.status, *ended))
+    _register(change, ledger.cells.get(DELETED), ("1" if remote.deleted else "0",))
+    if not points:
+        _points(change, ledger)
+    if not remote.deleted:
+        _links(change, ledger)
+    return change
+
+
+def gone(ledger: Ledger) -> Change:
+    """What the records of a doubted run or model become when the remote does not have it: it is made again.
+
+    That journals disagree stays on record. The number of creates goes on, so that an earlier one that comes to light is
+    told from the next.
+    """
+    assert ledger.run is not None, "doubted, so it was bound"
+    creating = replace(
+        ledger.run, state="creating", remote_id="", artifact_uri="", fresh=False, restores=0, sweep_wall_s=0.0
+    )
+    kept = [one for (kind, _), one in ledger.conflicts.items() if kind == "journals"]
+    return Change([creating], [one for one in ledger.everything() if one not in kept and one is not ledger.run])
+
+
+def _params(change: Change, ledger: Ledger, shown: dict[str, str], wall_s: float) -> None:
+    for key, delivered in ledger.params.items():
+        there = shown.get(key)
+        if there != delivered.value:
+            change.drops.append(delivered)
+        if there is not None and there != delivered.value:
+            where = (delivered.scope, delivered.scope_id)
+            change.puts.append(Conflict(*where, "param", key, delivered.value, there, since_wall_s=wall_s))
+    for (kind, key), conflict in ledger.conflicts.items():
+        there = shown.get(key)
+        if kind != "param" or (there == conflict.theirs and there is not None):
+            continue
+        if there is not None and there != conflict.ours:
+            change.puts.append(replace(conflict, theirs=there))
+            continue
+        change.drops.append(conflict)
+        if there is not None:
+            change.puts.append(ParamDelivered(conflict.scope, conflict.scope_id, key, there))
+
+
+def _again(change: Change, ledger: Ledger, kind: str, cell: Cell, shown: str | None, ours: Ours) -> None:
+    """A cell that others may write to, and the conflict that says that they did."""
+    after = doubted_cell(cell, shown, ours=shown is not None and ours(cell.key, shown))
+    if after is cell:
+        return
+    change.puts.append(after)
+    conflict = ledger.conflicts.get((kind, cell.key))
+    if conflict is not None:
+        (change.puts if after.pinned else change.drops).append(replace(conflict, theirs=shown))
+
+
+def doubted_cell(cell: Cell, shown: str | None, *, ours: bool) -> Cell:
+    """What is believed of a place that others may write to, once the remote shows `shown` in it.
+
+    A value that localtrack logged at some time, and absence, count as an older state of ours that came back, and will
+    be written over. Anything else is somebody's, and is left alone.
+    """
+    ours = ours or shown is None or spelled(shown) in {cell.unsettled, *cell.poss}
+    if cell.pinned:
+        if shown == cell.base:
+            return cell
+        return replace(cell, base=shown, pinned=not ours, sure=not ours)
+    if shown == cell.base and not cell.unsettled:
+        return cell
+    poss = cell.poss if not ours else tuple(sorted({*cell.poss, spelled(shown)}))
+    return replace(cell, sure=False, poss=poss)
+
+
+def _register(change: Change, cell: Cell | None, shown: tuple[str, ...]) -> None:
+    """Status and life: ours to write, so what is not as we left it is written again.
+
+    What we had deleted and is live again is known as live. What is deleted, though we left it live, may have been
+    deleted by others: that is not taken for a state of ours.
+    """
+    if cell is not None and cell.base not in shown:
+        base = "0" if cell.key == DELETED and shown == ("0",) else cell.base
+        change.puts.append(replace(cell, base=base, sure=False))
+
+
+def _points(change: Change, ledger: Ledger) -> None:
+    """Every point up to where we were may be there or not: read back before anything is sent."""
+    upto = {inc: max(mark.upto, mark.verify_upto) for inc, mark in ledger.watermarks.items()}
+    for intent in (one for kind, one in ledger.intents.items() if kind == "metrics"):
+        for cover in intent.covers:
+            inc, _, pos = cover.rpartition("=")
+            upto[inc] = max(upto.get(inc, 0), int(pos))
+        change.drops.append(intent)
+    for inc, last in upto.items():
+        old = ledger.watermarks.get(inc) or Watermark("run", ledger.scope_id, inc)
+        change.puts.append(replace(old, upto=0, verify_upto=last))
+
+
+def _links(change: Change, ledger: Ledger) -> None:
+    """Inputs, outputs and log_model entries, as after a request that nobody answered: they are read back first."""
+    collided = [one for (kind, _), one in ledger.conflicts.items() if kind == "output"]
+    change.drops += [*ledger.linked.values(), *collided]
+    appended = any(kind == LOG_MODEL for kind, _ in ledger.linked)
+    if appended:
+        change.puts.append(Intent("run", ledger.scope_id, LOG_MODEL))
+    if collided or any(kind != LOG_MODEL for kind, _ in ledger.linked):
+        change.puts.append(Intent("run", ledger.scope_id, LINKS))
+
+
+# --- experiments ---
+
+
+def same_experiment(ledger: Ledger, desired: DesiredExperiment, remote: RemoteExperiment) -> bool:
+    """Whether what the remote shows under the known id is still the experiment that was bound.
+
+    SQL servers count ids up: after a restored backup another experiment may get an id again.
+    """
+    uid = remote.tags.get(UID_TAG)
+    if uid is not None:
+        return uid == desired.experiment_id or (ledger.experiment is not None and not ledger.experiment.created)
+    name = ledger.cells.get(NAME)
+    return remote.name in desired.names_ever or (name is not None and remote.name == name.base)
+
+
+def experiment_still_there(ledger: Ledger, desired: DesiredExperiment, remote: RemoteExperiment) -> Change:
+    """What the records of an experiment become when the remote has it."""
+    change = Change()
+    for key, cell in ledger.cells.items():
+        if key == DELETED and not cell.pinned:
+            _register(change, cell, ("1" if remote.deleted else "0",))
+        elif key == NAME:
+            _again(change, ledger, "name", cell, remote.name, lambda _, shown: shown in desired.names_ever)
+        elif key != DELETED:
+            _again(change, ledger, "tag", cell, remote.tags.get(key), lambda k, shown: shown in desired.ever.get(k, ()))
+    return change
