@@ -153,7 +153,7 @@ def _re_examine(p: ExperimentPass) -> Part[None]:
         yield from p.ledger.save(drops=p.ledger.everything())
         p.settle_in()
         return
-    change = experiment_still_there(p.ledger, p.desired, remote)
+    change = experiment_still_there(p.ledger, p.desired, remote, p.desk.wall_s - p.desk.settle_s)
     yield from p.ledger.save(*change.puts, drops=change.drops)
 
 

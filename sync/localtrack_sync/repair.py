@@ -39,6 +39,31 @@ class Change:
     drops: list[Record] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at a doubted run or logged model showed.
+
+    Attributes:
+        remote: as the remote shows it, tags cut to what it can hold.
+        ours: whether a value in a tag may be there as our own.
+        most: characters of a param that the remote keeps.
+        wall_s: seconds since the epoch.
+        settle_s: how old a state a look may show.
+        points: every point up to the watermarks was found.
+        links: all inputs and outputs were found, under the ids that their models had.
+        sweep: it was created by us, perhaps twice.
+    """
+
+    remote: RemoteItem
+    ours: Ours
+    most: int
+    wall_s: float
+    settle_s: float
+    points: bool = True
+    links: bool = True
+    sweep: bool = True
+
+
 def doubt(records: Iterable[Record]) -> Save:
     """What marks the runs among these records: whatever was delivered to them is to be looked at again."""
     bound = (one for one in records if isinstance(one, RunBinding) and one.state == "bound")
@@ -48,43 +73,24 @@ def doubt(records: Iterable[Record]) -> Save:
 # --- runs ---
 
 
-def still_there(
-    ledger: Ledger,
-    remote: RemoteItem,
-    ours: Ours,
-    most: int,
-    wall_s: float,
-    *,
-    points: bool,
-    sweep: bool,
-) -> Change:
-    """What the records of a doubted run or logged model become when the remote has it.
-
-    Args:
-        ledger: its records.
-        remote: as the remote shows it, tags cut to what it can hold.
-        ours: whether a value in a tag may be there as our own.
-        most: characters of a param that the remote keeps.
-        wall_s: seconds since the epoch.
-        points: every point up to the watermarks was found.
-        sweep: it was created by us, perhaps twice.
-    """
+def still_there(ledger: Ledger, found: Found) -> Change:
+    """What the records of a doubted run or logged model become when the remote has it."""
     assert ledger.run is not None, "doubted, so it was bound"
-    change = Change()
+    change, remote = Change(), found.remote
     # A second run with our uid, deleted since the backup was made, may be live again: it is looked for in this pass.
-    sweep_wall_s = max(ledger.run.sweep_wall_s, wall_s if sweep else 0.0)
+    sweep_wall_s = max(ledger.run.sweep_wall_s, found.wall_s if found.sweep else 0.0)
     change.puts.append(replace(ledger.run, state="bound", artifact_uri=remote.artifact_uri, sweep_wall_s=sweep_wall_s))
-    shown = {key: value[:most] for key, value in remote.params.items()}
-    _params(change, ledger, shown, wall_s)
+    _params(change, ledger, {key: value[: found.most] for key, value in remote.params.items()}, found.wall_s)
     for key, cell in ledger.cells.items():
         if not key.startswith("@"):
-            _again(change, ledger, "tag", cell, remote.tags.get(key), ours)
+            _again(change, ledger, "tag", cell, remote.tags.get(key), found.ours, found.wall_s - found.settle_s)
     ended = (f"{remote.status} {remote.end_time}",) if isinstance(remote, RemoteRun) else ()
     _register(change, ledger.cells.get(STATUS), (remote.status, *ended))
-    _register(change, ledger.cells.get(DELETED), ("1" if remote.deleted else "0",))
-    if not points:
+    live = "" if isinstance(remote, RemoteRun) else "0"
+    _register(change, ledger.cells.get(DELETED), ("1" if remote.deleted else "0",), live)
+    if not found.points:
         _points(change, ledger)
-    if not remote.deleted:
+    if not (found.links and remote.deleted):
         _links(change, ledger)
     return change
 
@@ -123,8 +129,15 @@ def _params(change: Change, ledger: Ledger, shown: dict[str, str], wall_s: float
             change.puts.append(ParamDelivered(conflict.scope, conflict.scope_id, key, there))
 
 
-def _again(change: Change, ledger: Ledger, kind: str, cell: Cell, shown: str | None, ours: Ours) -> None:
-    """A cell that others may write to, and the conflict that says that they did."""
+def _again(
+    change: Change, ledger: Ledger, kind: str, cell: Cell, shown: str | None, ours: Ours, settled_wall_s: float
+) -> None:
+    """A cell that others may write to, and the conflict that says that they did.
+
+    A look may show the time before their write, when that is young: then the pin is not doubted.
+    """
+    if cell.pinned and cell.wrote_wall_s > settled_wall_s:
+        return
     after = doubted_cell(cell, shown, ours=shown is not None and ours(cell.key, shown))
     if after is cell:
         return
@@ -151,15 +164,14 @@ def doubted_cell(cell: Cell, shown: str | None, *, ours: bool) -> Cell:
     return replace(cell, sure=False, poss=poss)
 
 
-def _register(change: Change, cell: Cell | None, shown: tuple[str, ...]) -> None:
+def _register(change: Change, cell: Cell | None, shown: tuple[str, ...], live: str = "") -> None:
     """Status and life: ours to write, so what is not as we left it is written again.
 
-    What we had deleted and is live again is known as live. What is deleted, though we left it live, may have been
-    deleted by others: that is not taken for a state of ours.
+    That we deleted a run is remembered, also when it is live again. A logged model that we deleted owes nothing for
+    ever: one that is live again is known as live.
     """
     if cell is not None and cell.base not in shown:
-        base = "0" if cell.key == DELETED and shown == ("0",) else cell.base
-        change.puts.append(replace(cell, base=base, sure=False))
+        change.puts.append(replace(cell, base=live if live in shown else cell.base, sure=False))
 
 
 def _points(change: Change, ledger: Ledger) -> None:
@@ -176,7 +188,10 @@ def _points(change: Change, ledger: Ledger) -> None:
 
 
 def _links(change: Change, ledger: Ledger) -> None:
-    """Inputs, outputs and log_model entries, as after a request that nobody answered: they are read back first."""
+    """Inputs, outputs and log_model entries, as after a request that nobody answered: they are read back first.
+
+    In a run that we deleted this is left out while all of them are there: it would have to be restored for it.
+    """
     collided = [one for (kind, _), one in ledger.conflicts.items() if kind == "output"]
     change.drops += [*ledger.linked.values(), *collided]
     appended = any(kind == LOG_MODEL for kind, _ in ledger.linked)
@@ -201,14 +216,23 @@ def same_experiment(ledger: Ledger, desired: DesiredExperiment, remote: RemoteEx
     return remote.name in desired.names_ever or (name is not None and remote.name == name.base)
 
 
-def experiment_still_there(ledger: Ledger, desired: DesiredExperiment, remote: RemoteExperiment) -> Change:
-    """What the records of an experiment become when the remote has it."""
+def experiment_still_there(
+    ledger: Ledger, desired: DesiredExperiment, remote: RemoteExperiment, settled_wall_s: float
+) -> Change:
+    """What the records of an experiment become when the remote has it; it may look as it did at `settled_wall_s`."""
     change = Change()
+
+    def named(_: str, shown: str) -> bool:
+        return shown in desired.names_ever
+
+    def written(key: str, shown: str) -> bool:
+        return shown in desired.ever.get(key, ())
+
     for key, cell in ledger.cells.items():
         if key == DELETED and not cell.pinned:
             _register(change, cell, ("1" if remote.deleted else "0",))
         elif key == NAME:
-            _again(change, ledger, "name", cell, remote.name, lambda _, shown: shown in desired.names_ever)
+            _again(change, ledger, "name", cell, remote.name, named, settled_wall_s)
         elif key != DELETED:
-            _again(change, ledger, "tag", cell, remote.tags.get(key), lambda k, shown: shown in desired.ever.get(k, ()))
+            _again(change, ledger, "tag", cell, remote.tags.get(key), written, settled_wall_s)
     return change

@@ -11,10 +11,10 @@ from localtrack_sync.effects import Load, ReadKeys, ReadPoints
 from localtrack_sync.history import is_part_of, models_in
 from localtrack_sync.item_pass import CONFLICT_PREFIX, ItemPass
 from localtrack_sync.records import Parked, Record, RunBinding
-from localtrack_sync.repair import gone, still_there
+from localtrack_sync.repair import Found, gone, still_there
 from localtrack_sync.request import HISTORY_TAG
 from localtrack_sync.run_pass import RunPass
-from localtrack_sync.snapshot import RemoteItem
+from localtrack_sync.snapshot import RemoteItem, RemoteRun
 from localtrack_sync.steps import Gone, Part, Turn, Wait
 from localtrack_sync.verify_points import KnownPoints, compare_points
 
@@ -40,21 +40,48 @@ def re_examine(p: ItemPass) -> Part[bool]:
     if remote is None:
         change = gone(ledger)
         yield from ledger.save(*change.puts, drops=change.drops)
+        p.put_off.clear()  # what was left alone because it is parked is not parked any more
         return False
-    attached = isinstance(p, RunPass) and p.desired.attached
-    points = not isinstance(p, RunPass) or (yield from _has_points(p, remote.remote_id))
-    shown: dict[str, Any] = {key: p.shown(value) for key, value in remote.tags.items()}
+    found = Found(_as_compared(p, remote), _ours(p), UNCUT, p.desk.wall_s, p.desk.settle_s)
+    again: list[Record] = []
     if isinstance(p, RunPass):
-        p.models = yield from _old_ids(p)
-    most = p.desk.limits.param_value if isinstance(p, RunPass) else UNCUT
-    change = still_there(
-        ledger, replace(remote, tags=shown), _ours(p), most, p.desk.wall_s, points=points, sweep=not attached
-    )
-    again = (yield from _under_models(p)) if isinstance(p, RunPass) and not remote.deleted else []
+        assert isinstance(remote, RemoteRun), "a run was looked at"
+        found = yield from _run_found(p, remote, found)
+        again = [] if remote.deleted else (yield from _under_models(p))
+    change = still_there(ledger, found)
     yield from ledger.save(*change.puts, *again, drops=change.drops)
     if isinstance(p, RunPass):
         p.models = {}  # they are doubted too
     return True
+
+
+def _as_compared(p: ItemPass, remote: RemoteItem) -> RemoteItem:
+    """Tags in the form in which they are compared."""
+    shown: dict[str, Any] = {key: p.shown(value) for key, value in remote.tags.items()}
+    return replace(remote, tags=shown)
+
+
+def _run_found(p: RunPass, remote: RemoteRun, found: Found) -> Part[Found]:
+    """What else was found of a run."""
+    p.models = yield from _old_ids(p)
+    points = yield from _has_points(p, remote.run_id)
+    return replace(
+        found,
+        most=p.desk.limits.param_value,
+        wall_s=p.desk.wall_s,
+        points=points,
+        links=_has_links(p, remote),
+        sweep=not p.desired.attached,
+    )
+
+
+def _has_links(p: RunPass, remote: RemoteRun) -> bool:
+    """Whether the run has all of its inputs and outputs."""
+    desired = p.desired
+    datasets = {(one.dataset.name, one.dataset.digest) for one in desired.datasets}
+    inputs = {p.models.get(one, one) for one in desired.model_inputs}
+    outputs = {p.models.get(one, one) for one, _ in desired.model_outputs}
+    return datasets <= remote.datasets and inputs <= remote.model_inputs and outputs <= remote.model_outputs.keys()
 
 
 def _ours(p: ItemPass) -> Callable[[str, str], bool]:
@@ -69,9 +96,11 @@ def _ours(p: ItemPass) -> Callable[[str, str], bool]:
 
 
 def _old_ids(p: RunPass) -> Part[dict[str, str]]:
-    """Ids of the logged models that the run's entries name, as they were before anything was doubted."""
+    """Ids of the logged models that the run names, as they were before anything was doubted."""
     found: dict[str, str] = {}
-    for model_id in models_in(p.desired.models_logged):
+    desired = p.desired
+    named = {*models_in(desired.models_logged), *desired.model_inputs, *(one for one, _ in desired.model_outputs)}
+    for model_id in sorted(named):
         records: tuple[Record, ...] = yield Load("model", model_id)
         for one in records:
             if isinstance(one, RunBinding):

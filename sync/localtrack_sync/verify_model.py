@@ -19,9 +19,9 @@ from localtrack_sync.ledger import Ledger
 from localtrack_sync.model_pass import ModelPass
 from localtrack_sync.named_models import no_models
 from localtrack_sync.records import Parked, Record, Rejected, RunBinding
-from localtrack_sync.request import UID_TAG, get_model
-from localtrack_sync.snapshot import RemoteModel, model_of
-from localtrack_sync.steps import Ask, Bound, Desk, Ended, Need, Part
+from localtrack_sync.request import UID_TAG, get, get_model
+from localtrack_sync.snapshot import RemoteModel, model_of, run_of
+from localtrack_sync.steps import Ask, Bound, Desk, Ended, Need, Part, read
 from localtrack_sync.values import canonical
 from localtrack_sync.verdict import Judged, Verdict
 
@@ -94,12 +94,24 @@ def _compared(p: ModelPass, body: dict[str, Any]) -> Part[list[Finding]]:
     found += different("type", "", desired.model_type or "", str(info.get("model_type") or ""))
     found += different("status", "", desired.status, remote.status)
     if desired.source_run_id:
-        source = yield from _source(desired.source_run_id)
-        found += different("source run", "", source, str(info.get("source_run_id") or ""))
+        found += yield from _source_run(desired.source_run_id, str(info.get("source_run_id") or ""))
     for key in sorted({*p.params(), *remote.params}):
         found += different("param", key, p.params().get(key), remote.params.get(key))
     found += _tags(p, remote)
     return found + (yield from _metrics(p, remote))
+
+
+def _source_run(run_id: str, theirs: str) -> Part[list[Finding]]:
+    """The run that the model names; no call changes it later."""
+    source = yield from _source(run_id)
+    found = list(different("source run", "", source, theirs))
+    if not found or not theirs:
+        return found
+    judged = yield from read(get("runs/get", run_id=theirs), "run", "info", "run_id")
+    if judged.verdict is not Verdict.OK or run_of(judged.body["run"]).uid != run_id:
+        return found
+    words = "it names a second run that was made for the same one and deleted since"
+    return [replace(one, standing=Standing.KNOWN, reason=words) for one in found]
 
 
 def _source(run_id: str) -> Part[str]:
@@ -123,7 +135,10 @@ def _tags(p: ModelPass, remote: RemoteModel) -> Iterator[Finding]:
 
 
 def _metrics(p: ModelPass, remote: RemoteModel) -> Part[list[Finding]]:
-    """The last point of each metric, run and dataset: more is not to be had from every server."""
+    """The last point of each metric, run and dataset: more is not to be had from every server.
+
+    The file store shows only the last of a metric and dataset, of whichever run: those before it are taken to be there.
+    """
     latest: tuple[Metric, ...] = yield ReadModelMetrics(p.uid)
     there = {_identity(one) for one in remote.metrics}
     found: list[Finding] = []
@@ -134,11 +149,22 @@ def _metrics(p: ModelPass, remote: RemoteModel) -> Part[list[Finding]]:
         name, digest = metric.dataset_name or "", metric.dataset_digest or ""
         if (metric.key, metric.step, metric.timestamp, kept, name, digest, run_id) in there:
             continue
+        if not p.desk.dedupes and _hidden(metric, remote):
+            continue
         ours = f"step {metric.step} at {metric.timestamp}: {metric.value} of run {metric.run_id}"
         reason = yield from _refused(metric, p.uid)
         known = (Standing.KNOWN, reason) if reason else (Standing.DIFFERENT, "")
         found.append(Finding("metric", metric.key, "missing", ours, None, 1, *known))
     return found
+
+
+def _hidden(metric: Metric, remote: RemoteModel) -> bool:
+    """Whether the remote shows a later point of the same metric and dataset."""
+    group = (metric.key, metric.dataset_name or "", metric.dataset_digest or "")
+    shown = map(_identity, remote.metrics)
+    return any(
+        (k, n, d) == group and (step, ts) >= (metric.step, metric.timestamp) for k, step, ts, _, n, d, _ in shown
+    )
 
 
 def _identity(metric: Any) -> tuple[Any, ...]:
@@ -152,9 +178,13 @@ def _refused(metric: Metric, model_id: str) -> Part[str]:
     """Why the run keeps a point that its model does not, "" when nothing says so."""
     records: tuple[Record, ...] = yield Load("run", metric.run_id or "")
     for record in records:
-        if not isinstance(record, Rejected | Parked) or record.kind not in ("metric", "model_metric"):
+        if not isinstance(record, Rejected | Parked) or record.kind not in ("run", "metric", "model_metric"):
             continue
-        if record.key == model_id or (record.value and _is_row_of(json.loads(record.value), metric)):
+        if (
+            record.kind == "run"
+            or record.key == model_id
+            or (record.value and _is_row_of(json.loads(record.value), metric))
+        ):
             return f"{'rejected' if isinstance(record, Rejected) else 'parked'}: {record.reason}"
     return ""
 

@@ -19,6 +19,8 @@ from localtrack_sync.verify_session import UNVERIFIED, Verification, Verified
 
 EXIT_DIFFERENT = 5
 VERDICTS = ("equal", "different", "known", UNVERIFIED)
+#: Kinds of findings that are about all of something.
+WHOLE = ("run", "model", "experiment")
 #: Findings of one run or experiment that are printed; JSON has all of them.
 FINDINGS = 12
 #: Different reasons that are listed for what could not be compared.
@@ -100,11 +102,7 @@ def sentence(finding: Finding) -> str:
     if finding.kind == "metric":
         told = _points(finding)
     elif finding.what == "missing":
-        told = (
-            "is not there"
-            if finding.kind in ("run", "model", "experiment")
-            else f"is not there; here {_quoted(finding.ours)}"
-        )
+        told = "is not there" + ("" if finding.kind in WHOLE else f"; here {_quoted(finding.ours)}")
     elif finding.what == "extra":
         told = f"is not here; there {_quoted(finding.theirs)}"
     elif finding.what == "twice":

@@ -224,7 +224,7 @@ class Simulation:
         """Whether people did this, in a way that the delivery state cannot know."""
         run = self.remote.runs.get(result.remote_id)
         if run is None:
-            return False
+            return found.kind == "source run" and found.theirs in self.remote.lost
         touched = run.run_id in self.people.deleted or run.run_id in self.people.perhaps
         edited = (run.run_id, found.key) in self.people.edits
         unknown = self.people.lost_state_at >= 0.0 and self.world.ever_deleted(result.id)
