@@ -20,7 +20,7 @@ class Finding:
 
     Attributes:
         kind: "run", "model", "experiment", "name", "user", "status", "time", "lifecycle", "type", "source run",
-            "param", "tag", "metric", "dataset", "model_input", "output" or "log_model".
+            "param", "tag", "metric", "dataset", "model_input", "output", "log_model" or "file".
         key: which one; "" when there is only one.
         what: "missing" (not there), "extra" (not here), "different", or "twice".
         ours: what the store has, as text; None: nothing.

@@ -226,9 +226,15 @@ class ItemPass(ABC):
     def place(self, root: str) -> Place:
         """Where its files lie here, and the artifact root that they go to."""
         return Place(
-            self.uid, self.remote_id, self.directory(), root, ids=self.ids(root), fresh=self.binding.fresh,
+            self.uid, self.remote_id, self.directory(), root, ids=self.ids(root), fresh=self._has_fresh_files(),
             put_off=self.put_off, most_tries=self._most_tries(),
         )  # fmt: skip
+
+    def _has_fresh_files(self) -> bool:
+        """Whether nothing lies there but what this very delivery state sent; not when that is doubted (`repair`)."""
+        manifest = self.ledger.files.get(MANIFEST)
+        doubted = manifest is not None and not manifest.sha256 and bool(manifest.sent_sha256)
+        return self.binding.fresh and not doubted
 
     def _most_tries(self) -> int | None:
         return DELETED_TRIES if self.is_deleted() else None

@@ -16,6 +16,7 @@ from localtrack.catalog.desired import DesiredExperiment
 from localtrack_sync.cells import spelled
 from localtrack_sync.effects import Save
 from localtrack_sync.ledger import Ledger
+from localtrack_sync.manifest import MANIFEST
 from localtrack_sync.records import Cell, Conflict, Intent, ParamDelivered, Record, RunBinding, Watermark
 from localtrack_sync.request import UID_TAG
 from localtrack_sync.snapshot import RemoteExperiment, RemoteItem, RemoteRun
@@ -92,6 +93,8 @@ def still_there(ledger: Ledger, found: Found) -> Change:
         _points(change, ledger)
     if not (found.links and remote.deleted):
         _links(change, ledger)
+    if not remote.deleted:
+        _files(change, ledger)
     return change
 
 
@@ -199,6 +202,18 @@ def _links(change: Change, ledger: Ledger) -> None:
         change.puts.append(Intent("run", ledger.scope_id, LOG_MODEL))
     if collided or any(kind != LOG_MODEL for kind, _ in ledger.linked):
         change.puts.append(Intent("run", ledger.scope_id, LINKS))
+
+
+def _files(change: Change, ledger: Ledger) -> None:
+    """Files, as after a lost delivery state: what the manifest there and the remote's list agree on is there.
+
+    The record of the manifest stays, without its content: it says that older files of ours may lie there.
+    """
+    for path, record in ledger.files.items():
+        if record.unsettled or path == MANIFEST:
+            change.puts.append(replace(record, sha256="", size=-1))
+        else:
+            change.drops.append(record)
 
 
 # --- experiments ---

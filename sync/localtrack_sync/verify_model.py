@@ -24,6 +24,7 @@ from localtrack_sync.snapshot import RemoteModel, model_of, run_of
 from localtrack_sync.steps import Ask, Bound, Desk, Ended, Need, Part, read
 from localtrack_sync.values import canonical
 from localtrack_sync.verdict import Judged, Verdict
+from localtrack_sync.verify_files import compare_files
 
 VERIFY_MODEL, VERIFY_RUN, VERIFY_EXPERIMENT = "verify_model", "verify_run", "verify_experiment"
 
@@ -98,6 +99,7 @@ def _compared(p: ModelPass, body: dict[str, Any]) -> Part[list[Finding]]:
     for key in sorted({*p.params(), *remote.params}):
         found += different("param", key, p.params().get(key), remote.params.get(key))
     found += _tags(p, remote)
+    found += yield from compare_files(p, remote.model_id, remote.artifact_uri)
     return found + (yield from _metrics(p, remote))
 
 
@@ -204,6 +206,8 @@ def _explained(p: ModelPass, one: Finding) -> Finding:
         reason = f"rejected: {ledger.rejected[one.kind, key].reason}"
     elif (one.kind, key) in ledger.parked:
         reason = f"parked: {ledger.parked[one.kind, key].reason}"
+    elif one.kind == "status" and any(kind == "file" for kind, _ in ledger.parked):
+        reason = "parked: a model that is READY is whole, and some of its files are parked"
     elif whole is not None and one.what != "twice":
         reason = f"parked: {whole.reason}"
     return replace(one, standing=Standing.KNOWN, reason=reason) if reason else one

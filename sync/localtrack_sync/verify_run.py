@@ -22,6 +22,7 @@ from localtrack_sync.snapshot import run_of
 from localtrack_sync.steps import Bound, Desk, Ended, Need, Part, Turn, read
 from localtrack_sync.verdict import Verdict
 from localtrack_sync.verify_experiment import VERIFY_EXPERIMENT
+from localtrack_sync.verify_files import compare_files
 from localtrack_sync.verify_model import VERIFY_MODEL
 from localtrack_sync.verify_points import KnownPoints, compare_points
 
@@ -54,6 +55,8 @@ def verify_run(desk: Desk, run_id: str) -> Part[JobResult]:
         found = [Finding("run", twin, "twice", run_id, twin) for twin in twins]
         found += compare_run(p, seen, experiment)
         found += yield from _metrics(p, seen)
+        if not seen.run.deleted:
+            found += map(_parked(p), (yield from compare_files(p, remote_id, seen.run.artifact_uri)))
     except Ended as end:
         return JobResult(VERIFY_RUN, run_id, end.ending, end.reason, remote_id)
     return _result(run_id, remote_id, found)

@@ -50,7 +50,7 @@ class Restored(Simulation):
 
     def _back_up(self) -> None:
         remote, people = self.remote, self.people
-        kept = (remote.experiments, remote.runs, remote.logged.models, remote.restored)
+        kept = (remote.experiments, remote.runs, remote.logged.models, remote.restored, remote.files)
         acts = (people.edits, people.deleted, people.perhaps, people.restored, people.wrote)
         self.backup = copy.deepcopy((kept, acts, (self.launcher.launched, self.launcher.waiting)))
         self.network.log.append(f"{self.network.now:9.2f} BACKUP")
@@ -60,7 +60,9 @@ class Restored(Simulation):
         remote, people = self.remote, self.people
         before = set(remote.runs)
         kept, acts, launched = copy.deepcopy(self.backup)
-        remote.experiments, remote.runs, remote.logged.models, remote.restored = kept
+        remote.experiments, remote.runs, remote.logged.models, remote.restored, files = kept
+        if self.fate.random() < 0.5:  # else the files lie in a storage of their own
+            remote.files = files
         remote.lost |= before - set(remote.runs)
         people.edits, people.deleted, people.perhaps, people.restored, people.wrote = acts
         self.launcher.launched, self.launcher.waiting = launched

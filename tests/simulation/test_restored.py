@@ -12,20 +12,15 @@ from localtrack_sync.records import Cell, RunBinding
 from localtrack_sync.repair import DOUBTED
 from tests.simulation.restored import Restored
 from tests.simulation.simulate import Shell, simulate
-from tests.simulation.test_seeds import PARKED_LONG
 
 #: 30 shares of 20 seeds.
 SHARES, SEEDS = 30, 20
 
 
-#: Open defects of replay that these histories meet too (test_seeds.KNOWN).
-KNOWN = {226: PARKED_LONG}
-
-
 @pytest.mark.parametrize("share", range(SHARES))
 def test_a_repaired_remote_ends_as_the_journals_say(share: int) -> None:
     """Backups, restores, repairs that die half-way, faults, people: the remote ends as the oracle and verify say."""
-    for seed in sorted(set(range(share * SEEDS, (share + 1) * SEEDS)) - KNOWN.keys()):
+    for seed in range(share * SEEDS, (share + 1) * SEEDS):
         outline = simulate(seed, kind=Restored)
         assert not outline.problems, (
             f"{outline.problems}\nreplay it: python -m tests.simulation --restored --seed {seed}"
