@@ -41,20 +41,28 @@ def mapped(entry: str, run_id: str, remote_run_id: str, models: Mapping[str, str
 
 
 def is_part_of(shown: str, wanted: str) -> bool:
-    """Whether a tag holds nothing but entries that we want in it: an earlier state of ours."""
+    """Whether a tag holds nothing but entries that we want in it: an earlier state of ours.
+
+    Ids of models do not count: a lost delivery state may have known a model by another one.
+    """
     try:
         less, more = json.loads(shown), json.loads(wanted)
     except ValueError:
         return False
     if not isinstance(less, list) or not isinstance(more, list):
         return False
-    left = [json.dumps(one, sort_keys=True) for one in more]
+    left = [_without_models(one) for one in more]
     for one in less:
-        text = json.dumps(one, sort_keys=True)
+        text = _without_models(one)
         if text not in left:
             return False
         left.remove(text)
     return True
+
+
+def _without_models(entry: Any) -> str:
+    kept = {key: value for key, value in entry.items() if key not in MODEL_FIELDS} if isinstance(entry, dict) else entry
+    return json.dumps(kept, sort_keys=True)
 
 
 def _entry(text: str) -> dict[str, Any]:

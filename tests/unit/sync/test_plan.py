@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from localtrack.catalog.desired import Point
 from localtrack_sync.limits import MLFLOW, Limits
-from localtrack_sync.plan import cut
+from localtrack_sync.plan import cut, row_of
 from localtrack_sync.values import canonical, identity, remote_identity
 
 SMALL = Limits(metrics=7, metric_keys=3, body_bytes=1400)
@@ -78,3 +78,15 @@ def test_values_compare_as_the_server_keeps_them() -> None:
     assert canonical(-0.0) == canonical(0.0)
     assert canonical(math.nan) == canonical(float("nan"))
     assert canonical(0.1) != canonical(0.1 + 2**-55)
+
+
+def test_rows_name_models_and_datasets() -> None:
+    """A point's model travels under its id on the remote, one that is not there is left out; the dataset always goes."""
+    linked = Point("j", 1, "m", math.nan, 5, 2, "m-1", "data", "d1")
+    [batch] = cut([linked, linked._replace(pos=2, model_id="m-2")], MLFLOW, nan_apart=False, models={"m-1": "m-9"})
+    rows = [json.loads(row) for row in batch.rows]
+    assert sorted(row.get("model_id", "") for row in rows) == ["", "m-9"]
+    assert {(row["dataset_name"], row["dataset_digest"]) for row in rows} == {("data", "d1")}
+    assert row_of(linked, '"m"', {"m-1": "m-9"}) in batch.rows
+    [plain] = cut([linked], MLFLOW, nan_apart=False)
+    assert "model_id" not in json.loads(plain.rows[0])
