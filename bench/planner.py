@@ -66,6 +66,8 @@ def _perform(effect: Effect, state: MemoryState, points: list[Point]) -> Any:
             return ()
         case ReadExperiment(experiment_id):
             return DesiredExperiment(experiment_id, "name", None, deleted=False)
+        case ReadPoints(model_id=str()):
+            return ()  # none of them was logged to a model
         case ReadPoints(after=after, limit=limit):
             begin = dict(after).get("j", 4095) + 1 - 4096
             return tuple(points[max(begin, 0) : max(begin, 0) + limit])

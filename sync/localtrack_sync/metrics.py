@@ -73,12 +73,13 @@ def _window(p: RunPass) -> Part[None]:
     )
     end = _end_of(upto, points, limit)
     twins = () if desk.dedupes else (yield from left_out(p, after, end, points))
-    unknown = unknown_models(p, [*points, *twins] if twins else points)
+    named = [*twins, *(q for q in points if q.model_id is not None)]
+    unknown = unknown_models(p, named)
     if unknown:
-        del points  # while their models are waited for, nothing is held in memory
+        del points, named  # while their models are waited for, nothing is held in memory
         yield from find_models(p, unknown)
         return
-    plain, linked = apart(p, points)
+    plain, linked = apart(p, points) if named else (points, ())
     if twins:
         yield from refuse_twins(p, twins)
     if not points:
@@ -100,7 +101,7 @@ def _window(p: RunPass) -> Part[None]:
     yield from Line(desk, courier, cut(plain, desk.limits, nan_apart=not desk.nan_safe)).run()
     if linked or sent:
         yield from send_apart(p, courier, linked, sent)
-    yield from note_waiting(p, [*points, *twins] if twins else points)
+    yield from note_waiting(p, named)
     yield from _close(p, end, points)
 
 
