@@ -22,6 +22,7 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from localtrack.artifacts import copy, paths
+from localtrack.artifacts.marks import mark
 from localtrack.artifacts.place import Place, split
 from localtrack.errors import TrackingError
 from localtrack.journal.ops import ArtifactStored
@@ -232,6 +233,7 @@ class Intake:
         name = self._temporary()
         content = copy.content(source)
         os.fchmod(source, 0o600)
+        mark(source, content.sha256)
         os.fsync(source)
         try:
             os.rename(file.local, name, dst_dir_fd=directory)
@@ -246,6 +248,7 @@ class Intake:
         target = os.open(name, _NEW, 0o600, dir_fd=directory)
         try:
             content = copy.copy(source, target)
+            mark(target, content.sha256)
             os.fsync(target)
         except BaseException:
             os.unlink(name, dir_fd=directory)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from localtrack.artifacts import copy, paths
 from localtrack.artifacts.intake import TEMPORARY
 from localtrack.artifacts.known_files import KnownFiles, Looks, Seen
+from localtrack.artifacts.marks import fits
 from localtrack.artifacts.place import MODELS, Owner, Place, owner_to_read
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.linked_queries import Registered
@@ -23,8 +24,7 @@ from localtrack.journal.ops import ArtifactStored, stamp_ms
 from localtrack.journal.writer import Journal
 from localtrack.store import ATTACHED, Store
 
-#: A registration this soon after the last change of a file was that of `intake`, which has just renamed it: what it
-#: says of the content still holds. One before the last change was made for an earlier content.
+#: `intake` registers a file this soon after it has renamed it, if not at once: the directories are flushed in between.
 _PROMPT_MS = 10_000
 #: An op of this age is on the disk: its writer flushes within a second.
 _FENCED_MS = 5_000
@@ -181,7 +181,7 @@ class _Scan:
 
     def _file(self, place: Place, path: str, looks: Looks, seen: Seen | None, now: Registered | None) -> None:
         owner = place.owner.id
-        if now is not None and now.size == looks.size and _is_prompt(now, looks):
+        if now is not None and _is_ours(now, looks):
             if stamp_ms(now.stamp) < self._wall_ms - _FENCED_MS:
                 self._known.put(owner, path, Seen(looks, settled=True, seen_ms=self._wall_ms))
             return
@@ -195,9 +195,16 @@ class _Scan:
             self.waiting += 1
             return
         if now is None or (now.size, now.sha256) != content:
-            self._journal().append(ArtifactStored(owner, path, *content))
-            self.registered += 1
+            self._append(ArtifactStored(owner, path, *content))
         self._known.put(owner, path, Seen(looks, settled=True, seen_ms=self._wall_ms))
+
+    def _append(self, op: ArtifactStored) -> None:
+        journal = self._journal()
+        if not self.registered:
+            # What is found now must win over what was registered before, also by a machine whose clock is ahead.
+            journal.observe(self._catalog.max_stamp(refresh=False))
+        journal.append(op)
+        self.registered += 1
 
     def _has_settled(self, looks: Looks, since_ms: int) -> bool:
         """By the file's own time, or, where that is ahead of ours, by how long we have seen it like this."""
@@ -229,9 +236,10 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
         return None
 
 
-def _is_prompt(now: Registered, looks: Looks) -> bool:
-    """Whether the registration came right after the last change of the file, so that it says what lies there."""
-    return 0 <= stamp_ms(now.stamp) - looks.ctime_ns // _NS <= _PROMPT_MS
+def _is_ours(now: Registered, looks: Looks) -> bool:
+    """Whether what lies there is what `intake` put there and registered, untouched since."""
+    prompt = 0 <= stamp_ms(now.stamp) - looks.ctime_ns // _NS <= _PROMPT_MS
+    return now.size == looks.size and prompt and fits(looks.mtime_ns, now.sha256)
 
 
 def _content(place: Place, path: str, looks: Looks) -> copy.Content | None:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from localtrack.catalog import (
     bulk,
@@ -25,7 +25,7 @@ from localtrack.catalog import (
 from localtrack.catalog.connections import Readers
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, Point, StoredFile
 from localtrack.catalog.entries import JournalEntry, ModelEntry, RunEntry, Totals
-from localtrack.catalog.files import Signature
+from localtrack.catalog.files import Settled
 from localtrack.catalog.importer import Importer
 from localtrack.catalog.lock import LateError
 from localtrack.catalog.search import reads
@@ -44,20 +44,6 @@ from localtrack.store import Store
 MAX_AHEAD_MS = 10 * 60 * 1000
 
 T = TypeVar("T")
-
-
-class _Settled(NamedTuple):
-    """What is known to be imported: the catalog file it is in, signature by journal file, and sealed journals."""
-
-    file: tuple[int, int] | None = None
-    known: Mapping[str, str] = {}
-    finished: frozenset[str] = frozenset()
-
-    def covers(self, seen: Mapping[str, Signature]) -> bool:
-        """Whether nothing was written to any of `seen` since."""
-        if self.file is None:
-            return False
-        return all(name in self.finished or self.known.get(name) == each.text for name, each in seen.items())
 
 
 class Catalog:
@@ -91,7 +77,7 @@ class Catalog:
         self._memory: sqlite3.Connection | None = None
         self._memory_lock = threading.RLock()
         self._fork_holds = False
-        self._settled = _Settled()
+        self._settled = Settled()
         forking.register(self)
 
     # --- bringing it up to date -------------------------------------------------------------------------------------
@@ -127,7 +113,7 @@ class Catalog:
             self._refresh_memory()
             return
         if self._settled.file != database.exists(self.store.catalog):
-            self._settled = _Settled()  # deleted, or built again
+            self._settled = Settled()  # deleted, or built again
         settled = self._settled
         seen = files.scan(self.store.journals, settled.finished)
         if settled.covers(seen):
@@ -142,19 +128,19 @@ class Catalog:
             self.read_only = True
             self._refresh_memory()
 
-    def _look_up(self) -> _Settled:
+    def _look_up(self) -> Settled:
         """Learn from the catalog which files it holds wholly: another process may have imported them."""
         file = database.exists(self.store.catalog)
         if file is None or not os.path.getsize(self.store.catalog):
-            return _Settled()
+            return Settled()
         try:
             with self._readers.lend() as connection:
                 if not database.is_current(connection, self.store.catalog):
-                    return _Settled()
-                self._settled = _Settled(file, *listings.files(connection))
+                    return Settled()
+                self._settled = Settled(file, *listings.files(connection))
         except sqlite3.DatabaseError as error:
             if is_damage(error) or "unable to open" in str(error):
-                return _Settled()
+                return Settled()
             raise
         return self._settled
 

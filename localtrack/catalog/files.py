@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from localtrack.journal.connect import FORMAT
 
@@ -28,6 +30,20 @@ class Signature:
     text: str
     size: int
     settled: bool
+
+
+class Settled(NamedTuple):
+    """What is known to be imported: the catalog file it is in, signature by journal file, and sealed journals."""
+
+    file: tuple[int, int] | None = None
+    known: Mapping[str, str] = {}
+    finished: frozenset[str] = frozenset()
+
+    def covers(self, seen: Mapping[str, Signature]) -> bool:
+        """Whether nothing was written to any of `seen` since."""
+        if self.file is None:
+            return False
+        return all(name in self.finished or self.known.get(name) == each.text for name, each in seen.items())
 
 
 def scan(directory: str, skip: frozenset[str] = frozenset()) -> dict[str, Signature]:

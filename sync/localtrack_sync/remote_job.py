@@ -46,7 +46,8 @@ def remote_job(desk: Desk) -> Part[JobResult]:
         models = number_of(version) >= MODELS_FROM
     else:
         tried: Judged = yield Ask(HAS_MODELS, safe=True, optional=True)
-        models = tried.verdict is not Verdict.MISROUTED
+        # What it once had it still has: a single 404 may come from something on the way.
+        models = old.models or tried.verdict is not Verdict.MISROUTED
     facts = replace(old, version=version, store_type=store_type, dedupes=dedupes, nan_safe=modern, models=models)
     if facts != old or not known:
         yield Save((facts,))

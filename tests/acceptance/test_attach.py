@@ -160,3 +160,34 @@ def test_a_store_may_hold_created_and_attached_runs(
     assert (run["name"], run["status"]) == ("plain", "FINISHED")
     [(state, kind, *_)] = listed(tmp_path / "store")
     assert (state, kind) == ("parked", "run")
+
+
+#: What a user's training script does with the id that it was handed down.
+SCRIPT = """
+import localtrack as mlflow
+with mlflow.start_run(attach=True):
+    mlflow.log_params({"depth": 3})
+    mlflow.log_input(mlflow.data.MetaDataset("s3://b/x", "train", "v1"))
+    for step in range(5):
+        mlflow.log_metric("loss", 1.0 / (step + 1), step=step)
+    with mlflow.start_run(nested=True, run_name="child"):
+        mlflow.log_metric("inner", 1.0, step=0)
+"""
+
+
+def test_a_script_goes_on_with_the_run_that_it_was_handed_down(
+    tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader
+) -> None:
+    """start_run(attach=True) with MLFLOW_RUN_ID, offline: all of it arrives in that run, and a nested one names it."""
+    url, name, store = mlflow_server.url, f"exp {tmp_path.name}", tmp_path / "store"
+    [run_id] = launch(url, name, launched("launched"))
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, timeout=60,
+        env=command_environment(str(store), MLFLOW_RUN_ID=run_id, MLFLOW_EXPERIMENT_NAME=f"{name} nested"),
+    )  # fmt: skip
+    for _ in range(2):
+        synced(store, url)
+    run, child = only_run(mlflow_reader, url, name), only_run(mlflow_reader, url, f"{name} nested")
+    assert (run["run_id"], run["name"], run["status"]) == (run_id, "launched", "FINISHED")
+    assert (run["params"], len(run["points"]["loss"])) == ({"depth": "3"}, 5)
+    assert (child["name"], child["tags"]["mlflow.parentRunId"]) == ("child", run_id)

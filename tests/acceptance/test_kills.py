@@ -84,9 +84,11 @@ def _sync_killed_at(made: World, proxy: FaultProxy, number: int, then: Fault) ->
 
 
 def test_a_server_that_is_killed_and_comes_back_gets_everything(
-    tmp_path: Path, own_server: MlflowServer, mlflow_reader: MlflowReader
+    tmp_path: Path, own_server: MlflowServer, mlflow_reader: MlflowReader, server_kind: Kind
 ) -> None:
     """SIGKILL of the server in the middle of a replay; it comes back on its file while the replay waits."""
+    if server_kind.backend == "file":
+        pytest.skip("a SIGKILL leaves half-written files in MLflow's file store, which it then answers 500 for")
     made = many_kinds(tmp_path)
     restarts: list[threading.Thread] = []
     with FaultProxy(own_server.port) as proxy:

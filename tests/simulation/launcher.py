@@ -96,7 +96,9 @@ class Launcher:
         for key in ("p0", "p1", "p2"):
             if rng.random() < 0.3:
                 self._param(one, key, f"x{rng.randrange(4)}")
-        fine = [p for p in world.every_point(run_id) if POISON_SIGN not in p.key and p.value != CURSED_VALUE]
+        # None that belongs to a model either: what others logged without the model is not sent again with it.
+        own = [p for p in world.every_point(run_id) if p.model_id is None]
+        fine = [p for p in own if POISON_SIGN not in p.key and p.value != CURSED_VALUE]
         points = [identity(p) for p in fine if rng.random() < 0.2]
         for point in dict.fromkeys([*points, ("o0", 0, 1, 1.0)]):
             self._metric(one, point)

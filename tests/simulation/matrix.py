@@ -54,6 +54,9 @@ LIMITS = (
     ("POST runs/create", "twice", ("sql", "old", "file")),
     ("POST logged-models", "twice", ("sql", "old", "file")),
     ("POST runs/log-batch metrics", "twice", ("file",)),
+    ("POST runs/outputs", "twice", ("file",)),
+    ("POST runs/log-model", "twice", ("file",)),
+    ("POST runs/log-model", "misrouted", ("file",)),
     ("POST experiments/delete-experiment-tag", "misrouted", ("sql", "old", "file")),
 )
 #: Seeds whose worlds are looked at for kinds of requests; the last ones send what is rare.
@@ -101,12 +104,12 @@ class Case:
 class Cell(Simulation):
     """A simulation without any trouble but that of its case."""
 
+    SWEEPS = 2  # the fault may strike in the first
+
     def __init__(
         self, seed: int, flavour: str, case: Case | None = None, shell: Callable[[Simulation], Shell] = Shell
     ) -> None:
-        super().__init__(seed, shell)
-        self.remote.flavour, self.dialect = flavour, "mlflow"
-        self.remote.keeps_twins, self.remote.folder = False, ""
+        super().__init__(seed, shell, flavour)
         self.network.faults = self.network.stale = 0.0
         self.kill_share = self.edit_share = self.lose_share = 0.0
         self.case = case

@@ -108,12 +108,16 @@ class Shell:
 class Simulation:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, shell: Callable[[Simulation], Shell] = Shell) -> None:
+    #: Passes that look for second runs.
+    SWEEPS = 1
+
+    def __init__(self, seed: int, shell: Callable[[Simulation], Shell] = Shell, flavour: str | None = None) -> None:
         self.rng = random.Random(seed)
         rng = self.rng
         self.outline = Outline(seed)
         self.world = World(random.Random(rng.random()))
-        self.remote = Remote(random.Random(rng.random()), rng.choice(["sql", "sql", "file", "file", "old"]))
+        remote_rng, chosen = random.Random(rng.random()), rng.choice(["sql", "sql", "file", "file", "old"])
+        self.remote = Remote(remote_rng, flavour or chosen)
         faults = rng.choice([0.0, 0.1, 0.25, 0.25, 0.4])
         self.network = Network(random.Random(rng.random()), self.remote, SETTLE_S, faults)
         self.people = People(random.Random(rng.random()), self.remote, SETTLE_S)
@@ -161,8 +165,9 @@ class Simulation:
             self.network.run_until(self.network.now + 2 * SETTLE_S)
             if all(r.ending is Ending.DELIVERED or self._waits_for_upgrade(r) for r in results):
                 break
-        self._pass()  # searches for second runs whose time has come
-        self.network.run_until(self.network.now + 2 * SETTLE_S)
+        for _ in range(self.SWEEPS):
+            self._pass()  # searches for second runs whose time has come
+            self.network.run_until(self.network.now + 2 * SETTLE_S)
         requests = self.network.requests
         results = self._pass()
         stuck = [r for r in results if r.ending is not Ending.DELIVERED and not self._waits_for_upgrade(r)]

@@ -37,11 +37,9 @@ BREAKAGES = [
 
 #: Histories that the engine does not bring to a right end yet: open defects, named in docs/replay.md.
 TWIN_LINKS = "two remote models of one uid, after lost delivery states: a run is linked to both"
-LOST_LINKS = "a point of a logged model reaches the run, but not the model"
 PARKED_LONG = "the record that points wait for a model stays when the points have gone"
 KNOWN = {
     **dict.fromkeys((99, 331, 514, 519, 587, 1208, 1279), TWIN_LINKS),
-    **dict.fromkeys((1817,), LOST_LINKS),
     **dict.fromkeys((226, 938, 1750), PARKED_LONG),
 }
 

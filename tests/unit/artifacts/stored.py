@@ -6,13 +6,25 @@ import hashlib
 import os
 from pathlib import Path
 
-from localtrack.journal.ops import ArtifactStored
-from tests.unit.api.journals import ops_in
+from localtrack.journal.ops import ArtifactStored, Record
+from localtrack.journal.reader import JournalReader
 
 
 def registered(store_path: str) -> dict[str, tuple[int, str]]:
-    """Path -> (size, SHA-256) of the last op about it, over all owners."""
-    return {op.path: (op.size, op.sha256) for op in ops_in(store_path) if isinstance(op, ArtifactStored)}
+    """Path -> (size, SHA-256) of the op about it that wins, over all owners.
+
+    Raises:
+        AssertionError: a record is damaged.
+    """
+    found: dict[str, tuple[int, tuple[int, str]]] = {}
+    for file in Path(store_path, "journals").glob("*.db"):
+        with JournalReader(str(file)) as reader:
+            for record in reader.read(0, 1_000_000):
+                assert isinstance(record, Record)
+                op = record.op
+                if isinstance(op, ArtifactStored):
+                    found[op.path] = max(found.get(op.path, (0, (0, ""))), (record.stamp, (op.size, op.sha256)))
+    return {path: content for path, (_, content) in found.items()}
 
 
 def on_disk(directory: str | Path) -> dict[str, tuple[int, str]]:

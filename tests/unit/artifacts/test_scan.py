@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from localtrack.journal.writer import Journal
 from localtrack.service import Service
 from localtrack.settings import load
 from localtrack.store import Store
+from tests.journal.processes import wait_for
 from tests.unit.api.journals import ops_in
 from tests.unit.artifacts.stored import on_disk, registered
 
@@ -106,9 +108,35 @@ def test_a_changed_file_is_registered_again(service: Service, run_id: str, scann
     theirs.write_text("two")
     mine = Path(service.get_artifact_uri(run_id, "mine.txt"))
     before = mine.stat()
+    wait_for(lambda: ticked(scanner.store, before.st_ctime_ns + 20_000_000))
     mine.write_text("ours")
     os.utime(mine, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert scanner.scan() == ScanResult(2, 0)
+    assert registered(service.store.path) == on_disk(service.get_artifact_uri(run_id))
+
+
+def test_a_scan_wins_over_a_clock_that_is_ahead(service: Service, run_id: str, scanner: Scanner) -> None:
+    """A change found by a scan counts, although the registration before it has the stamp of a clock 5 min ahead."""
+    ahead = Journal(service.store, clock=lambda: time.time_ns() + 300 * 1_000_000_000)
+    place = write(service, run_id, "a.txt", "changed")
+    ahead.append(ArtifactStored(run_id, "a.txt", 3, "0" * 64))
+    assert scanner.scan() == ScanResult(1, 0)
+    assert registered(service.store.path) == on_disk(place.parent)
+
+
+def ticked(store: Store, time_ns: int) -> bool:
+    """Whether the clock for files is past a time; it ticks every 1 to 10 ms."""
+    probe = Path(store.path, "probe")
+    probe.write_text("x")
+    return probe.stat().st_ctime_ns > time_ns
+
+
+def test_a_change_within_the_tick_of_the_registration(service: Service, run_id: str, scanner: Scanner) -> None:
+    """Files changed right after they were stored, at the same size and by the same reading of the clock, are found."""
+    for i in range(200):
+        service.log_text(run_id, "mine", f"{i}.txt")
+        Path(service.get_artifact_uri(run_id), f"{i}.txt").write_text("ours")
+    assert scanner.scan() == ScanResult(200, 0)
     assert registered(service.store.path) == on_disk(service.get_artifact_uri(run_id))
 
 
@@ -118,8 +146,8 @@ def test_what_localtrack_stored_is_not_read_again(home: Path, scanner: Scanner) 
     run_id = service.create_run("0").info.run_id
     service.log_text(run_id, "x", "x.txt")
     (stored,) = service.catalog.files(run_id)
-    # The same op with another hash, right behind it: a scan that read the file would contradict it.
-    service.journal.append(ArtifactStored(run_id, "x.txt", stored.size, "0" * 64))
+    # The same op with another end of the hash, right behind it: a scan that read the file would contradict it.
+    service.journal.append(ArtifactStored(run_id, "x.txt", stored.size, stored.sha256[:32] + "0" * 32))
     assert scanner.scan() == ScanResult(0, 0)
     assert scanner.asked == 0
 
