@@ -7,6 +7,7 @@ when the settle time has passed (only then does absence prove anything), before 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from localtrack_sync.cells import spelled
@@ -39,8 +40,15 @@ def bind(p: ItemPass, experiment: Bound) -> Part[None]:
         yield from settled(p.desk, p.desk.started)
         if (yield from _adopt_any(p, experiment, creates=binding.attempts)):
             return
-    elif not experiment.virgin and (yield from _adopt_any(p, experiment, creates=0)):
-        return
+    elif not experiment.virgin:
+        if (yield from _adopt_any(p, experiment, creates=0)):
+            return
+        if p.earlier and p.desk.now < p.desk.started + p.desk.settle_s:
+            yield from settled(p.desk, p.desk.started)
+            if (yield from _adopt_any(p, experiment, creates=0)):
+                return
+        if p.earlier and (yield from _adopt(p, experiment, (yield from p.hidden()), creates=0)):
+            return
     yield from _create(p, experiment)
 
 
@@ -124,7 +132,10 @@ def _created(p: ItemPass, item: RemoteItem, params: dict[str, str], tags: dict[s
 
 def _adopt_any(p: ItemPass, experiment: Bound, *, creates: int) -> Part[bool]:
     """Bind to what carries our uid, if it is there."""
-    found = yield from find(p, experiment.remote_id)
+    return (yield from _adopt(p, experiment, (yield from find(p, experiment.remote_id)), creates=creates))
+
+
+def _adopt(p: ItemPass, experiment: Bound, found: Sequence[RemoteItem], *, creates: int) -> Part[bool]:
     if not found:
         return False
     chosen = min(found, key=rank)

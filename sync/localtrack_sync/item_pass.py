@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from localtrack.catalog.desired import StoredFile
 from localtrack_sync.cells import is_quiet, is_settled, spelled
 from localtrack_sync.effects import Request
-from localtrack_sync.files import Place, manifest_owed, owed_files
+from localtrack_sync.file_place import Place, manifest_owed, owed_files
 from localtrack_sync.jobs import Ending
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.manifest import MANIFEST
@@ -35,6 +35,7 @@ class ItemPass(ABC):
     """What the parts of a job share.
 
     Attributes:
+        earlier: there was a delivery state before this one, now lost: it may have created this, a moment ago.
         new: it was made by a create of this pass, answered: nobody can have touched it yet.
         must_look: the remote said something that does not fit; look at it before anything else.
         put_off: records that got parked in this pass: (kind, key).
@@ -45,6 +46,7 @@ class ItemPass(ABC):
 
     desk: Desk
     ledger: Ledger
+    earlier: bool = field(default=False, kw_only=True)
     new: bool = field(default=False, kw_only=True)
     must_look: bool = field(default=False, kw_only=True)
     put_off: set[tuple[str, str]] = field(default_factory=set, kw_only=True)
@@ -135,6 +137,11 @@ class ItemPass(ABC):
     @abstractmethod
     def send_apart(self, key: str, want: str | None) -> Request | None:
         """The request that changes a tag which cannot travel with others; None when it can."""
+
+    def hidden(self) -> Part[Sequence[RemoteItem]]:
+        """What carries our uid and is found by no search."""
+        yield from ()
+        return ()
 
     def shown(self, tag: str | None) -> str | None:
         """A tag's value as the remote shows it, in the form in which it is compared."""

@@ -18,6 +18,7 @@ from localtrack_sync.model_metrics import (
     ModelCourier,
     apart,
     left_out,
+    note_waiting,
     refuse_twins,
     retry_links,
     send_apart,
@@ -77,10 +78,11 @@ def _window(p: RunPass) -> Part[None]:
         del points  # while their models are waited for, nothing is held in memory
         yield from find_models(p, unknown)
         return
-    plain, linked = yield from apart(p, points)
+    plain, linked = apart(p, points)
     if twins:
         yield from refuse_twins(p, twins)
     if not points:
+        yield from note_waiting(p, twins)
         yield from _close(p, end, points)
         return
     # While any stretch may be there already, every point may: its twin may lie in that stretch.
@@ -98,6 +100,7 @@ def _window(p: RunPass) -> Part[None]:
     yield from Line(desk, courier, cut(plain, desk.limits, nan_apart=not desk.nan_safe)).run()
     if linked or sent:
         yield from send_apart(p, courier, linked, sent)
+    yield from note_waiting(p, [*points, *twins] if twins else points)
     yield from _close(p, end, points)
 
 

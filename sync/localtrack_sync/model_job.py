@@ -5,18 +5,19 @@ It needs its source run bound, never delivered; a run needs it bound for what na
 
 from __future__ import annotations
 
-from localtrack.catalog.desired import DesiredModel
+from localtrack.catalog.desired import DesiredModel, DesiredRun
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import after_write, before_write
-from localtrack_sync.effects import ReadFiles, ReadModel
-from localtrack_sync.files import file_open
+from localtrack_sync.effects import Load, ReadFiles, ReadModel, ReadRun
+from localtrack_sync.file_place import file_open
 from localtrack_sync.item_pass import DELETED, STATUS
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.lifecycle import register
 from localtrack_sync.model_pass import ModelPass
 from localtrack_sync.named_models import no_models
-from localtrack_sync.params import deliver_params
+from localtrack_sync.params import ParamCourier, deliver_params
+from localtrack_sync.records import Record, RunBinding
 from localtrack_sync.request import delete_model, finalize_model
 from localtrack_sync.run_job import (
     bound_experiment,
@@ -86,13 +87,26 @@ def _bind(p: ModelPass) -> Part[None]:
         p.source = yield from remote_run(desired.source_run_id)
         if p.source is None:
             raise Ended(Ending.OWED, "waits for its source run")
+        p.earlier = yield from _was_adopted(desired.source_run_id)
     yield from bind(p, experiment)
+
+
+def _was_adopted(run_id: str) -> Part[bool]:
+    """Whether a run that we create was found on the remote: a delivery state that is lost put it there.
+
+    A second remote model would stay linked to its run for ever: no API takes an output back. So it is worth a wait.
+    """
+    run: DesiredRun | None = yield ReadRun(run_id)
+    records: tuple[Record, ...] = yield Load("run", run_id)
+    adopted = any(isinstance(r, RunBinding) and r.state == "bound" and not r.fresh for r in records)
+    return adopted and run is not None and not run.attached
 
 
 def _rounds(p: ModelPass) -> Part[None]:
     for _ in range(ROUNDS):
         yield from _open(p)
         if p.gone_with_us():
+            yield from _end_parked(p)
             return
         yield from refuse_reserved(p, p.desired.tags)
         yield from deliver_params(p)
@@ -111,6 +125,7 @@ def _rounds(p: ModelPass) -> Part[None]:
             yield from _finalize(p)
         if p.desired.deleted:
             yield from _delete(p)
+            yield from _end_parked(p)
         return
     raise Ended(Ending.OWED, "new records came faster than they could be delivered")
 
@@ -131,6 +146,22 @@ def _open(p: ModelPass) -> Part[None]:
     elif cell is None:
         yield from p.ledger.save(after_write(known, "0", still_unsettled=False))
     yield from p.unpark_whole()
+
+
+def _end_parked(p: ModelPass) -> Part[None]:
+    """Params that were parked when the model was deleted: there after all, or refused for good, as nothing restores it.
+
+    They are believed to be missing only when no request of ours can be executed any more.
+    """
+    parked = [r for (kind, _), r in sorted(p.ledger.parked.items()) if kind == "param"]
+    old = [r for r in parked if p.desk.wall_s >= r.since_wall_s + p.desk.settle_s]
+    if not old:
+        return
+    remote: RemoteModel = yield from p.look()
+    courier = ParamCourier(p)
+    for key, value in (yield from courier.compare(tuple((r.key, r.value) for r in old), remote)):
+        yield from courier.reject(((key, value),), "its logged model was deleted before it arrived")
+    yield from p.ledger.save(drops=[r for r in old if ("param", r.key) in p.ledger.parked])
 
 
 def _finalize(p: ModelPass) -> Part[None]:

@@ -40,23 +40,29 @@ Place: TypeAlias = tuple[str, int, int]
 Content: TypeAlias = tuple[float | str, str | None, str | None]
 
 
-def apart(p: RunPass, points: Sequence[Point]) -> Part[tuple[list[Point], list[Point]]]:
+def apart(p: RunPass, points: Sequence[Point]) -> tuple[list[Point], list[Point]]:
     """Points that travel as they are, and points that travel under their models, which are bound.
 
-    Points of a model that cannot be bound now are delivered to the run; that their model lacks them is noted first.
+    Points of a model that cannot be bound now are delivered to the run; see `note_waiting`.
     """
-    without = {q.model_id for q in points if q.model_id is not None and q.model_id in p.without}
-    for model_id in sorted(one for one in without if one is not None):
+    for model_id in {q.model_id for q in points if q.model_id is not None and q.model_id in p.without}:
         ending, reason = p.without[model_id]
         if ending is Ending.OWED and not p.desk.dedupes:
             raise Ended(Ending.OWED, reason)  # once a point is there, its model would never get it
-        if (MODEL_METRIC, model_id) not in p.put_off:
-            yield from p.park(MODEL_METRIC, model_id, "", reason)
     linked = [q for q in points if q.model_id in p.models and (MODEL_METRIC, name_of(q)) not in p.ledger.rejected]
     if not linked:
         return list(points), []
     there = set(map(id, linked))
     return [q for q in points if id(q) not in there], linked
+
+
+def note_waiting(p: RunPass, points: Sequence[Point]) -> Part[None]:
+    """Note the models that lack points, because they cannot be bound now; before the watermark passes these points."""
+    rejected = p.ledger.rejected
+    waiting = {q.model_id for q in points if q.model_id in p.without and ("metric", name_of(q)) not in rejected}
+    for model_id in sorted(one for one in waiting if one is not None):
+        if (MODEL_METRIC, model_id) not in p.put_off:
+            yield from p.park(MODEL_METRIC, model_id, "", p.without[model_id][1])
 
 
 def left_out(
@@ -73,7 +79,6 @@ def left_out(
 
 def refuse_twins(p: RunPass, twins: Sequence[Point]) -> Part[None]:
     """Say of each by name that its model does not get it; or by model, as long as that is not there."""
-    yield from apart(p, twins)
     for point in twins:
         if point.model_id in p.models and (MODEL_METRIC, name_of(point)) not in p.ledger.rejected:
             row = row_of(point, json.dumps(point.key), p.models)
@@ -131,7 +136,7 @@ def _send_again(p: RunPass, record: Parked) -> Part[None]:
             model_id=record.key,
         )
         linked = [q for q in points if (MODEL_METRIC, name_of(q)) not in p.ledger.rejected]
-        linked = [q for q in linked if not p.ledger.is_stuck("metric", name_of(q))]
+        linked = [q for q in linked if ("metric", name_of(q)) not in p.ledger.rejected]
         yield from send_apart(p, courier, linked, ())
         if len(points) < limit:
             break
@@ -227,7 +232,8 @@ class ModelCourier(PointCourier):
     def look_at_models(self, points: Sequence[Point]) -> Part[None]:
         """Points that the run has: reject by name what their models do not show.
 
-        The file store shows only the latest metric of a name and dataset: this run's older ones are taken to be there.
+        The file store shows only the latest metric of a name and dataset: this run's older ones are taken to be there,
+        unless others log to the run as well, so that it need not have been we who sent the point.
         """
         latest: dict[str, dict[tuple[str, str | None, str | None], tuple[int, int]]] = {}
         for point in points:
@@ -243,7 +249,8 @@ class ModelCourier(PointCourier):
                     order = (int(one.get("step") or 0), int(one.get("timestamp") or 0))
                     latest[model_id][group] = max(order, latest[model_id].get(group, order))
             newest = latest[model_id].get((point.key, point.dataset_name, point.dataset_digest))
-            if newest is None or newest < (point.step, point.ts):
+            mine = (point.step, point.ts)
+            if newest is None or newest < mine or (self.p.desired.attached and newest != mine):
                 yield from self._refuse(point, row_of(point, json.dumps(point.key), self.models), TOO_LATE)
 
 

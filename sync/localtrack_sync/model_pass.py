@@ -15,13 +15,14 @@ from localtrack_sync.request import (
     create_model,
     delete_model,
     drop_model_tag,
+    get,
     get_model,
     log_model_params,
     search_model,
     set_model_tags,
     size_of,
 )
-from localtrack_sync.snapshot import RemoteModel, model_of
+from localtrack_sync.snapshot import RemoteItem, RemoteModel, model_of, run_of
 from localtrack_sync.steps import Ask, Ended, Gone, Part
 from localtrack_sync.verdict import Judged, Verdict
 
@@ -53,10 +54,16 @@ class ModelPass(ItemPass):
         judged = yield from self._read(deleted=False)
         if judged.verdict is not Verdict.GONE:
             return model_of(judged.body["model"])
+        words = judged.words
         judged = yield from self._read(deleted=True)
-        if judged.verdict is Verdict.GONE:
-            raise Gone(judged.words)
+        # A late read does not show a new model yet, and the next read does: that is no deletion.
+        if judged.verdict is Verdict.GONE or (self._is_young() and not self.gone_with_us()):
+            raise Gone(words)
         return model_of(judged.body["model"], deleted=True)
+
+    def _is_young(self) -> bool:
+        """Whether a read may be older than the model itself."""
+        return self.looked_wall_s < self.binding.bound_wall_s + self.desk.settle_s
 
     def _read(self, *, deleted: bool) -> Part[Judged]:
         request = get_model(self.remote_id, deleted=deleted)
@@ -64,6 +71,21 @@ class ModelPass(ItemPass):
         if judged.verdict not in (Verdict.OK, Verdict.GONE):
             raise Ended(Ending.PARKED, judged.words)
         return judged
+
+    def hidden(self) -> Part[Sequence[RemoteItem]]:
+        """See ItemPass. No search shows a deleted model; but its source run still names it."""
+        if not self.desired.deleted or self.source is None:
+            return ()
+        judged: Judged = yield Ask(get("runs/get", run_id=self.source), safe=True)
+        if judged.verdict is not Verdict.OK:
+            return ()
+        run = run_of(judged.body["run"])
+        found = []
+        for model_id in sorted({*run.model_outputs, *run.model_inputs}):
+            judged = yield Ask(get_model(model_id, deleted=True), safe=True, optional=True)
+            if judged.verdict is Verdict.OK and judged.body.get("model"):
+                found.append(model_of(judged.body["model"]))
+        return [model for model in found if model.uid == self.uid]
 
     # --- requests ---
 
@@ -184,5 +206,5 @@ class ModelPass(ItemPass):
         if binding.sweep_wall_s and self.desk.wall_s >= binding.sweep_wall_s:
             return False
         if self.gone_with_us():
-            return True
+            return not any(kind == "param" for kind, _ in self.ledger.parked)
         return not (self.desired.deleted or self.data_owed() or self.status_owed())

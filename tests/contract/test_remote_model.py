@@ -6,7 +6,9 @@ out, and so is the order of points of one moment and step.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -17,21 +19,33 @@ from localtrack_sync.credentials import Credential
 from localtrack_sync.effects import Outcome, Request
 from localtrack_sync.remotes import Remote as RemoteName
 from localtrack_sync.request import (
+    HISTORY_TAG,
     SERVER_INFO,
     VERSION,
     create_experiment,
+    create_model,
     create_run,
+    delete_model,
+    drop_model_tag,
+    finalize_model,
     get,
     get_history,
+    get_model,
+    log_inputs,
+    log_model,
+    log_model_params,
+    log_outputs,
     log_params,
     log_tags,
     on_experiment,
     on_run,
     post,
+    search_model,
     search_uid,
+    set_model_tags,
     update_run,
 )
-from localtrack_sync.snapshot import experiment_of, run_of
+from localtrack_sync.snapshot import experiment_of, model_of, run_of
 from localtrack_sync.transport import Transport, TransportSettings
 from localtrack_sync.values import remote_identity
 from localtrack_sync.verdict import Judged, Verdict, judge
@@ -64,6 +78,10 @@ class Talk:
             shown = self._run(judged.body["run"])
         elif "runs" in judged.body:
             shown = [self._run(run) for run in judged.body["runs"]]
+        elif "model" in judged.body:
+            shown = self._model(judged.body["model"])
+        elif "models" in judged.body:
+            shown = [self._model(model) for model in judged.body["models"]]
         elif "experiment" in judged.body:
             shown = asdict(experiment_of(judged.body["experiment"]))
             del shown["experiment_id"]
@@ -71,7 +89,7 @@ class Talk:
         elif request.path.endswith("get-history"):
             points = [remote_identity(metric) for metric in judged.body.get("metrics") or ()]
             shown = sorted(points, key=lambda point: (point[2], point[1], repr(point[3])))
-        words = request.path.removeprefix("/api/2.0/mlflow/")
+        words = re.sub(r"/m-[0-9a-f]+", "/MODEL", request.path.removeprefix("/api/2.0/mlflow/"))
         self.seen.append((len(self.seen), words, judged.verdict.name, shown))
         return judged
 
@@ -79,7 +97,33 @@ class Talk:
         shown = asdict(run_of(run))
         for name in ("run_id", "experiment_id", "artifact_uri"):
             del shown[name]
+        shown["model_inputs"] = len(shown["model_inputs"])  # ids differ
+        shown["model_outputs"] = sorted(shown["model_outputs"].values())
         return shown
+
+    def _model(self, model: dict[str, Any]) -> dict[str, Any]:
+        shown = asdict(model_of(model))
+        for name in ("model_id", "experiment_id", "artifact_uri"):
+            del shown[name]
+        shown["metrics"] = sorted(
+            (*remote_identity(one), one.get("dataset_name") or None, one.get("dataset_digest") or None)
+            for one in shown["metrics"]
+        )
+        return shown
+
+    def model(self, experiment_id: str, uid: str, source: str | None = None, **tags: str) -> str:
+        """Make a logged model; returns its id."""
+        given = {"localtrack.uid": uid, **tags}
+        judged = self.ask(create_model(experiment_id, f"model-{uid}", "kind", source, {"p": "1"}, given))
+        return str(judged.body["model"]["info"]["model_id"]) if judged.verdict is Verdict.OK else ""
+
+    def linked(self, run_id: str, model_id: str, *points: tuple[Any, ...]) -> Judged:
+        """Log points (key, step, timestamp, value, dataset name or nothing) to a logged model."""
+        rows = []
+        for key, step, ts, value, *dataset in points:
+            row = {"key": key, "step": step, "timestamp": ts, "value": value, "model_id": model_id}
+            rows.append({**row, "dataset_name": dataset[0], "dataset_digest": "d"} if dataset else row)
+        return self.ask(post("runs/log-batch", {"run_id": run_id, "metrics": rows}))
 
     def experiment(self, name: str) -> str:
         """Make an experiment of this conversation; returns its id."""
@@ -268,9 +312,111 @@ def a_missing_run(talk: Talk) -> None:
     talk.ask(get_history(run, "m", 3))
 
 
+def a_model_and_its_twin(talk: Talk) -> None:
+    """Creates with a uid and the search for it; a deleted one is found by nobody, and read only when asked for."""
+    here, there = talk.experiment("here"), talk.experiment("there")
+    talk.ask(search_model((here,), "u1", 50))
+    first = talk.model(here, "u1", tag="x")
+    talk.model(here, "u2")
+    talk.model(there, "u1")
+    talk.ask(search_model((here,), "u1", 50))
+    talk.ask(get_model(first))
+    talk.ask(delete_model(first))
+    talk.ask(delete_model(first))
+    talk.ask(search_model((here,), "u1", 50))
+    talk.ask(get_model(first))
+    talk.ask(get_model(first, deleted=True))
+    talk.ask(set_model_tags(first, {"late": "1"}))
+    talk.ask(finalize_model(first, "LOGGED_MODEL_READY"))
+    talk.ask(get_model(first, deleted=True))
+    talk.ask(get_model("m-" + "f" * 32))
+    talk.ask(delete_model("m-" + "f" * 32))
+
+
+def what_a_model_holds(talk: Talk) -> None:
+    """Params that are sent twice, tags, statuses; keys with signs that a path has to quote."""
+    experiment = talk.experiment("e")
+    model = talk.model(experiment, "u1", talk.run(experiment, "r1"))
+    talk.ask(log_model_params(model, {"a": "1", "b": "x" * 700}))
+    talk.ask(log_model_params(model, {"a": "1"}))
+    talk.ask(log_model_params(model, {"a": "2"}))
+    talk.ask(log_model_params(model, {"a": "1", "new": "1"}))
+    talk.ask(get_model(model))
+    talk.ask(set_model_tags(model, {"a": "1", "b": "", "sp ace.dot": "2"}))
+    talk.ask(set_model_tags(model, {"a": "2"}))
+    talk.ask(drop_model_tag(model, "b"))
+    talk.ask(drop_model_tag(model, "b"))
+    talk.ask(drop_model_tag(model, "sp ace.dot"))
+    for status in ("LOGGED_MODEL_READY", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED", "LOGGED_MODEL_PENDING"):
+        talk.ask(finalize_model(model, status))
+    talk.ask(get_model(model))
+
+
+def a_model_in_a_deleted_experiment(talk: Talk) -> None:
+    """It cannot be made there."""
+    experiment = talk.experiment("e")
+    talk.ask(on_experiment("delete", experiment))
+    talk.model(experiment, "u1")
+
+
+def inputs_and_outputs(talk: Talk) -> None:
+    """An input twice is one; an output twice is refused, and with another step as well."""
+    experiment = talk.experiment("e")
+    run, model = talk.run(experiment, "u1"), talk.model(experiment, "m1")
+    dataset = {"name": "data", "digest": "d1", "source_type": "local", "source": "{}"}
+    context = [{"key": "mlflow.data.context", "value": "train"}]
+    other = {**dataset, "digest": "d2", "schema": "{}", "profile": "{}"}
+    for _ in range(2):
+        talk.ask(log_inputs(run, [{"dataset": dataset, "tags": context}, {"dataset": other, "tags": []}], [model]))
+    talk.look(run)
+    talk.ask(log_outputs(run, [(model, 3)]))
+    talk.ask(log_outputs(run, [(model, 3)]))
+    talk.ask(log_outputs(run, [(model, 4)]))
+    talk.ask(log_outputs(run, [("m-" + "f" * 32, 1)]))
+    talk.look(run)
+    talk.ask(log_outputs(run, [("m-" + "e" * 32, 1), (model, 3)]))
+    talk.look(run)
+    talk.ask(log_outputs("f" * 32, [(model, 1)]))
+    talk.ask(on_run("delete", run))
+    talk.ask(log_outputs(run, [("m-" + "d" * 32, 1)]))
+    talk.ask(log_inputs(run, [{"dataset": dataset, "tags": []}], []))
+
+
+def metrics_of_models(talk: Talk) -> None:
+    """The run's side and the model's side are two transactions; a model takes one value for a name, step and time."""
+    experiment = talk.experiment("e")
+    run, model = talk.run(experiment, "u1"), talk.model(experiment, "m1")
+    first = [("m", 1, NOW, 0.5), ("m", 2, NOW, 0.25, "data"), ("nan", 1, NOW, "NaN"), ("inf", 1, NOW, "-Infinity")]
+    talk.linked(run, model, *first)
+    talk.linked(run, model, *first)
+    talk.linked(run, model, ("m", 1, NOW, 0.75))
+    talk.linked(run, model, ("m", 1, NOW, 0.5, "data"))
+    talk.linked(run, model, ("k", 1, NOW, 1.0), ("k", 1, NOW, 2.0))
+    talk.linked(run, "m-" + "f" * 32, ("lost", 1, NOW, 1.0))
+    talk.ask(get_model(model))
+    talk.look(run)
+    talk.ask(delete_model(model))
+    talk.linked(run, model, ("after", 1, NOW, 1.0))
+    talk.ask(get_model(model, deleted=True))
+
+
+def the_deprecated_log_model(talk: Talk) -> None:
+    """Each call appends an entry to a tag; what tells entries apart is kept."""
+    run = talk.run(talk.experiment("e"), "u1")
+    entry = {"run_id": "r", "artifact_path": "a", "utc_time_created": "2024-01-01 00:00:00", "flavors": {}}
+    for _ in range(2):
+        talk.ask(log_model(run, json.dumps(entry)))
+    shown = talk.look(run).body["run"]["data"]["tags"]
+    del talk.seen[-1]
+    history = json.loads(next(tag["value"] for tag in shown if tag["key"] == HISTORY_TAG))
+    talk.seen.append([{name: one[name] for name in ("run_id", "artifact_path", "utc_time_created")} for one in history])
+
+
 EPISODES = [
     about_the_server, experiments, a_run_and_its_twin, params_and_conflicts, tags, status_and_end, metrics,
     strange_numbers, pages, a_deleted_run, a_deleted_experiment, a_missing_run,
+    a_model_and_its_twin, what_a_model_holds, a_model_in_a_deleted_experiment, inputs_and_outputs, metrics_of_models,
+    the_deprecated_log_model,
 ]  # fmt: skip
 
 

@@ -19,7 +19,9 @@ from localtrack_sync.records import (
     Conflict,
     FileDelivered,
     Intent,
+    Linked,
     ParamDelivered,
+    Parked,
     Record,
     RunBinding,
     Watermark,
@@ -273,6 +275,53 @@ class ChangedFilesKept(Shell):
                 for r in answer
             )
         return answer
+
+
+class ModelsForgotten(Saves):
+    """Nothing is remembered of a logged model that is about to be created, nor that it was."""
+
+    def saved(self, record: Record) -> Record | None:
+        return None if isinstance(record, RunBinding) and record.scope == "model" else record
+
+
+class LinksForgotten(Saves):
+    """An entry of log_model is sent without an intent, and nothing is noted when it has arrived."""
+
+    def saved(self, record: Record) -> Record | None:
+        named = isinstance(record, Intent | Linked) and record.kind == "log_model"
+        return None if named else record
+
+
+class LinksNotRead(Saves):
+    """Nothing is remembered of inputs and outputs that are about to go to a remote that keeps them twice."""
+
+    def saved(self, record: Record) -> Record | None:
+        return None if isinstance(record, Intent) and record.kind == "links" else record
+
+
+class RunProvesModel(Verdicts):
+    """A 400 about a point of a logged model counts as done, because the run has the point."""
+
+    def changed(self, outcome: Outcome, judged: Judged) -> Judged:
+        told = isinstance(outcome, Reply) and "logged_model_metrics" in str(outcome.body)
+        return replace(judged, verdict=Verdict.OK) if told else judged
+
+
+class LocalModelIds(Shell):
+    """A logged model keeps its local id in what names it."""
+
+    def perform(self, effect: Effect) -> Any:
+        answer = super().perform(effect)
+        if isinstance(effect, Load) and effect.scope == "model":
+            return tuple(replace(r, remote_id=r.scope_id) if isinstance(r, RunBinding) else r for r in answer)
+        return answer
+
+
+class ModelsAssumed(Saves):
+    """Points of models that are waited for are forgotten: their runs have them, that is enough."""
+
+    def saved(self, record: Record) -> Record | None:
+        return None if isinstance(record, Parked) and record.kind == "model_metric" else record
 
 
 @dataclass(frozen=True)

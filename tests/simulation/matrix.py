@@ -54,6 +54,7 @@ LIMITS = (
     ("POST runs/create", "twice", ("sql", "old", "file")),
     ("POST logged-models", "twice", ("sql", "old", "file")),
     ("POST runs/log-batch metrics", "twice", ("file",)),
+    ("POST runs/log-inputs", "twice", ("file",)),
     ("POST runs/outputs", "twice", ("file",)),
     ("POST runs/log-model", "twice", ("file",)),
     ("POST runs/log-model", "misrouted", ("file",)),

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from localtrack_sync.effects import Reply, Request
 from localtrack_sync.values import LARGEST
@@ -98,7 +99,7 @@ class Models:
             case "PATCH", [model_id, "tags"]:
                 return self._set_tags(self._write(model_id, late_until), given)
             case "DELETE", [model_id, "tags", key]:
-                return self._drop_tag(self._write(model_id, late_until), key)
+                return self._drop_tag(self._write(model_id, late_until), unquote(key))
             case "DELETE", [model_id]:
                 return self._delete(self._write(model_id, late_until))
         return None

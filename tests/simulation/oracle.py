@@ -153,7 +153,8 @@ class Oracle:
         self._info(desired, run)
         self._files(run_id, run.run_id, run.run_id)
         self._books(desired)
-        LinksOracle(self.world, self.remote, self.state, self._wrong).check(desired, run)
+        lost = self.people.lost_state_at >= 0.0
+        LinksOracle(self.world, self.remote, self.state, self._wrong, lost=lost).check(desired, run)
 
     def _metrics(self, desired: DesiredRun, run: RunState) -> None:
         points = self.world.all_points(desired.run_id)

@@ -33,28 +33,19 @@ BREAKAGES = [
     Breakage(breakages.SavesNotDurable, 100),
     Breakage(breakages.UploadsNotRemembered, 500),
     Breakage(breakages.ChangedFilesKept, 100),
+    Breakage(breakages.ModelsForgotten, 100),
+    Breakage(breakages.LinksForgotten, 100),
+    Breakage(breakages.LinksNotRead, 1500),
+    Breakage(breakages.RunProvesModel, 200),
+    Breakage(breakages.LocalModelIds, 100),
+    Breakage(breakages.ModelsAssumed, 100),
 ]
-
-#: Histories that the engine does not bring to a right end yet: open defects, named in docs/replay.md.
-TWIN_LINKS = "two remote models of one uid, after lost delivery states: a run is linked to both"
-PARKED_LONG = "the record that points wait for a model stays when the points have gone"
-KNOWN = {
-    **dict.fromkeys((99, 331, 514, 519, 587, 1208, 1279), TWIN_LINKS),
-    **dict.fromkeys((226, 938, 1750), PARKED_LONG),
-}
-
-
-@pytest.mark.parametrize("seed", KNOWN)
-@pytest.mark.xfail(strict=True, reason="open defects of logged models in replay")
-def test_the_known_defects_are_still_there(seed: int) -> None:
-    """Each seed in the list of open defects still fails: one that is mended has to leave the list."""
-    assert not simulate(seed).problems, KNOWN[seed]
 
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_the_remote_ends_as_the_journals_say(share: int) -> None:
     """Through faults, kills, late executions, late reads and people's edits, the remote ends as the oracle says."""
-    for seed in set(range(share * SEEDS, (share + 1) * SEEDS)) - KNOWN.keys():
+    for seed in range(share * SEEDS, (share + 1) * SEEDS):
         outline = simulate(seed)
         assert not outline.problems, f"{outline.problems}\nreplay it: python -m tests.simulation --seed {seed}"
 
