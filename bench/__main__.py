@@ -29,7 +29,7 @@ from typing import Any
 
 from localtrack.cli.table import Column, render
 
-MODULES = ("journal", "catalog", "api", "artifacts", "planner", "replay")
+MODULES = ("journal", "catalog", "api", "artifacts", "planner", "replay", "uploads")
 KEYS = {"what", "ours", "yardstick", "ratio", "target", "unit"}
 RESULTS = Path(__file__).resolve().parents[1] / ".cache" / "bench.json"
 

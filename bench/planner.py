@@ -52,7 +52,7 @@ def _reply(request: Request) -> Reply:
     return Reply(200, {}, "3.17.2")
 
 
-def _perform(effect: Effect, state: MemoryState, points: list[Point]) -> Any:
+def _perform(effect: Effect, state: MemoryState, points: list[Point]) -> Any:  # noqa: PLR0911 - one for each effect
     match effect:
         case Save():
             state.save(effect)

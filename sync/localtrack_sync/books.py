@@ -13,7 +13,7 @@ from typing import Any
 from localtrack.catalog.desired import DesiredModel, DesiredRun, StoredFile
 from localtrack.catalog.entries import ModelEntry, RunEntry
 from localtrack_sync.cells import is_settled
-from localtrack_sync.files import file_open
+from localtrack_sync.file_place import file_open
 from localtrack_sync.history import entry_names
 from localtrack_sync.item_pass import DELETED, STATUS, ItemPass
 from localtrack_sync.jobs import Progress, ReplaySettings

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from localtrack.catalog.desired import StoredFile
 from localtrack_sync.cells import is_quiet, is_settled, spelled
 from localtrack_sync.effects import Request
-from localtrack_sync.files import Place, manifest_owed, owed_files
+from localtrack_sync.file_place import Place, manifest_owed, owed_files
 from localtrack_sync.jobs import Ending
 from localtrack_sync.ledger import Ledger
 from localtrack_sync.manifest import MANIFEST

@@ -9,7 +9,7 @@ from localtrack.catalog.desired import DesiredModel, DesiredRun
 from localtrack_sync.bind import bind, sweep
 from localtrack_sync.cells import after_write, before_write
 from localtrack_sync.effects import Load, ReadFiles, ReadModel, ReadRun
-from localtrack_sync.files import file_open
+from localtrack_sync.file_place import file_open
 from localtrack_sync.item_pass import DELETED, STATUS
 from localtrack_sync.jobs import Ending, JobResult
 from localtrack_sync.ledger import Ledger

@@ -74,7 +74,8 @@ def replay_here(
 
         def now() -> Errand:
             chosen = [e for e in catalog.run_index(refresh=False) if runs is None or e.run_id in runs]
-            return Errand(address, tuple(chosen), (world.experiment_id,))
+            models = [m for m in catalog.model_index(refresh=False) if runs is None or m.source_run_id in runs]
+            return Errand(address, tuple(chosen), (world.experiment_id,), tuple(models))
 
         return run_errand(catalog, address, now, settings, Silent(), stop or Stop())
 

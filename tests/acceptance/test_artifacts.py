@@ -311,3 +311,78 @@ def test_a_big_file_needs_no_more_memory_than_a_small_one(
         peaks.append(int(ended.stderr.rpartition("RSS ")[2]))
         assert (remote_root(made, mlflow_server, mlflow_reader, run_id) / "big.bin").stat().st_size == size
     assert peaks[1] - peaks[0] < 20_000, peaks
+
+
+def test_a_logged_model_is_whole_before_it_is_ready(
+    tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, proxy: FaultProxy
+) -> None:
+    """Its files go to its own root with the remote's ids in MLmodel, through a cut; READY goes out after the last."""
+    made = world(tmp_path / "store", f"exp {tmp_path.name}")
+    run_id = made.run("one", 3)
+    client = made.client
+    model_id = client.create_logged_model(made.experiment_id, name="net", source_run_id=run_id).model_id
+    root = Path(made.store.artifacts) / made.experiment_id / "models" / model_id / "artifacts"
+    source = tmp_path / "model"
+    (source / "data").mkdir(parents=True)
+    (source / "data" / "weights.bin").write_bytes(BIG)
+    text = "artifact_path: {}\nflavors: {{}}\nmodel_id: {}\nmodel_uuid: {}\nrun_id: {}\n"
+    (source / "MLmodel").write_text(text.format(root, model_id, model_id, run_id))
+    client.log_model_artifacts(model_id, str(source))
+    client.finalize_logged_model(model_id, "READY")
+    proxy.rule = on("weights.bin", CutHalf(), nth=(0, 1))
+    ended = replay_here(made, proxy.url)
+    assert ended.report.complete, ended.report
+    assert [(one.files, one.files_delivered, one.owed) for one in ended.models] == [(2, 2, 0)]
+    remote_run = ended.accounts[0].remote_run_id
+    remote_model = ended.models[0].remote_run_id
+    experiment = mlflow_reader.dump(mlflow_server.url, [made.experiment])[made.experiment]["experiment_id"]
+    there = tree(mlflow_server.home / "artifacts" / experiment / "models" / str(remote_model) / "artifacts")
+    new_root = f"mlflow-artifacts:/{experiment}/models/{remote_model}/artifacts"
+    assert there["MLmodel"].decode() == text.format(new_root, remote_model, remote_model, remote_run)
+    assert there["data/weights.bin"] == BIG
+    files = [index for index, seen in enumerate(proxy.seen) if seen.what.startswith("PUT")]
+    ready = [
+        index for index, seen in enumerate(proxy.seen) if seen.what.startswith("PATCH") and "READY" in str(seen.body)
+    ]
+    assert ready
+    assert max(files) < min(ready)
+
+
+def finalizes(seen: Seen) -> bool:
+    """Whether a request gives a logged model its status."""
+    return seen.what.startswith("PATCH") and b"READY" in seen.body
+
+
+def test_a_model_with_a_missing_file_does_not_become_ready(tmp_path: Path, proxy: FaultProxy) -> None:
+    """A file that is gone is parked, the model stays PENDING there; when the file is back both are delivered."""
+    made = world(tmp_path / "store", f"exp {tmp_path.name}")
+    client = made.client
+    model_id = client.create_logged_model(made.experiment_id, name="net").model_id
+    (tmp_path / "weights.bin").write_bytes(BIG)
+    client.log_model_artifact(model_id, str(tmp_path / "weights.bin"))
+    client.finalize_logged_model(model_id, "READY")
+    stored = Path(made.store.artifacts) / made.experiment_id / "models" / model_id / "artifacts" / "weights.bin"
+    os.rename(stored, tmp_path / "away")
+    ended = replay_here(made, proxy.url)
+    assert not ended.report.complete
+    assert ended.models[0].parked == 1
+    assert not any(finalizes(seen) for seen in proxy.seen)
+    os.rename(tmp_path / "away", stored)
+    assert replay_here(made, proxy.url).report.complete
+    assert any(finalizes(seen) for seen in proxy.seen)
+
+
+def test_files_that_nobody_registered_are_found_and_delivered(
+    tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, proxy: FaultProxy
+) -> None:
+    """What MLflow itself wrote into a run's directory goes along once it has settled; until then the exit code is 3."""
+    made, run_id = with_files(tmp_path)
+    written = write_file(made, run_id, "by mlflow/data.bin", b"written straight into the store")
+    young = command(made, "sync", "--to", proxy.url, "--json")
+    facts = json.loads(young.stdout)["remotes"][0]
+    assert (young.returncode, facts["files_waiting"]) in ((3, 1), (0, 0))
+    os.utime(written, (1_700_000_000, 1_700_000_000))
+    deadline = threading.Event()
+    deadline.wait(2.1)  # it settles: nobody changes it for two seconds (the time of the change itself cannot be set)
+    assert command(made, "sync", "--to", proxy.url).returncode == 0
+    assert tree(remote_root(made, mlflow_server, mlflow_reader, run_id))["by mlflow/data.bin"] == written.read_bytes()

@@ -1,4 +1,4 @@
-"""Entries of the deprecated log_model: ids as the remote knows them, names that do not depend on the order of arrival."""
+"""Entries of the deprecated log_model: ids as the remote knows them, names whatever the order of arrival."""
 
 from __future__ import annotations
 

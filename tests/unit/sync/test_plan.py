@@ -81,7 +81,7 @@ def test_values_compare_as_the_server_keeps_them() -> None:
 
 
 def test_rows_name_models_and_datasets() -> None:
-    """A point's model travels under its id on the remote, one that is not there is left out; the dataset always goes."""
+    """A point's model travels under its id on the remote, one that is not there is left out; a dataset always goes."""
     linked = Point("j", 1, "m", math.nan, 5, 2, "m-1", "data", "d1")
     [batch] = cut([linked, linked._replace(pos=2, model_id="m-2")], MLFLOW, nan_apart=False, models={"m-1": "m-9"})
     rows = [json.loads(row) for row in batch.rows]
