@@ -82,13 +82,24 @@ def _bind(p: ModelPass) -> Part[None]:
     yield Need("remote", "")
     if not desk.models:
         yield from p.park_whole(no_models(desk))
-    experiment = yield from bound_experiment(desired.experiment_id)
+    experiment = (yield from bound_experiment(desired.experiment_id)) if desired.experiment_id else Bound("")
     if not p.is_bound and desired.source_run_id:
         p.source = yield from remote_run(desired.source_run_id)
         if p.source is None:
             raise Ended(Ending.OWED, "waits for its source run")
         p.earlier = yield from _was_adopted(desired.source_run_id)
+        if not desired.experiment_id:
+            experiment = yield from _experiment_of(desired.source_run_id)
     yield from bind(p, experiment)
+
+
+def _experiment_of(run_id: str) -> Part[Bound]:
+    """The experiment of a run that was attached to: the store does not know it, but the remote does."""
+    records: tuple[Record, ...] = yield Load("run", run_id)
+    for record in records:
+        if isinstance(record, RunBinding) and record.experiment_remote_id:
+            return Bound(record.experiment_remote_id)
+    raise Ended(Ending.OWED, "the experiment of its source run is not known yet")
 
 
 def _was_adopted(run_id: str) -> Part[bool]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from localtrack.catalog.desired import DesiredModel
+from localtrack.store import ATTACHED
 from localtrack_sync.cells import is_settled
 from localtrack_sync.effects import Request
 from localtrack_sync.item_pass import DELETED, STATUS, ItemPass, is_reserved
@@ -166,7 +167,7 @@ class ModelPass(ItemPass):
 
     def directory(self) -> str:
         """See ItemPass."""
-        return f"{self.desired.experiment_id}/models/{self.uid}/artifacts"
+        return f"{self.desired.experiment_id or ATTACHED}/models/{self.uid}/artifacts"
 
     def ids(self, root: str) -> dict[str, str]:
         """See ItemPass."""

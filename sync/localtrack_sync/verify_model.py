@@ -58,7 +58,9 @@ def _absent(p: ModelPass) -> list[Finding]:
 
 def _seen(p: ModelPass) -> Part[tuple[dict[str, Any] | None, list[str]]]:
     """The model as the remote shows it, deleted or not, and the ids of others that carry its uid."""
-    experiment: Bound | None = yield Need(VERIFY_EXPERIMENT, p.desired.experiment_id)
+    # One that was made inside an attached run is in that run's experiment, which the store does not know.
+    known_here = bool(p.desired.experiment_id)
+    experiment: Bound | None = (yield Need(VERIFY_EXPERIMENT, p.desired.experiment_id)) if known_here else None
     carrying: list[RemoteModel] = []
     if experiment is not None and experiment.remote_id:
         judged: Judged = yield Ask(p.search((experiment.remote_id,), ""), safe=True, optional=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from localtrack.store import Store
-from tests.acceptance.harness import command, command_environment, outsider
+from tests.acceptance.harness import COMMAND, command, command_environment, outsider
 from tests.acceptance.worlds import NOW, World, world
 from tests.servers.faults import DropReply
 from tests.servers.launch import launch, launched
@@ -164,12 +164,19 @@ def test_a_store_may_hold_created_and_attached_runs(
 
 #: What a user's training script does with the id that it was handed down.
 SCRIPT = """
+import os
 import localtrack as mlflow
+WEIGHTS = os.environ["WEIGHTS"]
 with mlflow.start_run(attach=True):
     mlflow.log_params({"depth": 3})
     mlflow.log_input(mlflow.data.MetaDataset("s3://b/x", "train", "v1"))
     for step in range(5):
         mlflow.log_metric("loss", 1.0 / (step + 1), step=step)
+    mlflow.log_text("from the node", "notes/one.txt")
+    model = mlflow.initialize_logged_model(name="net")
+    mlflow.log_metric("accuracy", 0.5, model_id=model.model_id)
+    mlflow.MlflowClient().log_model_artifacts(model.model_id, WEIGHTS)
+    mlflow.finalize_logged_model(model.model_id, "READY")
     with mlflow.start_run(nested=True, run_name="child"):
         mlflow.log_metric("inner", 1.0, step=0)
 """
@@ -181,9 +188,12 @@ def test_a_script_goes_on_with_the_run_that_it_was_handed_down(
     """start_run(attach=True) with MLFLOW_RUN_ID, offline: all of it arrives in that run, and a nested one names it."""
     url, name, store = mlflow_server.url, f"exp {tmp_path.name}", tmp_path / "store"
     [run_id] = launch(url, name, launched("launched"))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "w.bin").write_bytes(b"0123456789")
+    handed_down = {"MLFLOW_RUN_ID": run_id, "MLFLOW_EXPERIMENT_NAME": f"{name} nested"}
     subprocess.run(
         [sys.executable, "-c", SCRIPT], check=True, timeout=60,
-        env=command_environment(str(store), MLFLOW_RUN_ID=run_id, MLFLOW_EXPERIMENT_NAME=f"{name} nested"),
+        env=command_environment(str(store), WEIGHTS=str(tmp_path / "weights"), **handed_down),
     )  # fmt: skip
     for _ in range(2):
         synced(store, url)
@@ -191,3 +201,10 @@ def test_a_script_goes_on_with_the_run_that_it_was_handed_down(
     assert (run["run_id"], run["name"], run["status"]) == (run_id, "launched", "FINISHED")
     assert (run["params"], len(run["points"]["loss"])) == ({"depth": "3"}, 5)
     assert (child["name"], child["tags"]["mlflow.parentRunId"]) == ("child", run_id)
+    read = subprocess.run(
+        [*COMMAND, "verify", "--to", url, "--json"], env=command_environment(str(store)),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert read.returncode == 0, read.stdout + read.stderr
+    [model] = json.loads(read.stdout)["remotes"][0]["models"]
+    assert model["verdict"] == "equal"
