@@ -16,7 +16,7 @@ from localtrack.entities import Metric
 from tests.acceptance.harness import command, compared, outsider, replay_here
 from tests.acceptance.test_collisions import remote_run
 from tests.acceptance.test_verify import TAMPERINGS, findings, tamper, verified
-from tests.acceptance.worlds import NOW, World, world
+from tests.acceptance.worlds import NOW, World, model_run, world
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.reader import MlflowReader
 
@@ -74,6 +74,7 @@ def test_a_server_restored_from_a_backup_gets_what_it_lost(
     growing = made.client.create_run(made.experiment_id, start_time=NOW, run_name="growing").info.run_id
     made.client.log_batch(growing, metrics=[Metric("loss", float(i), NOW + i, i) for i in range(50)])
     kept = made.deleted_run()
+    run_id, model_id = model_run(made)
     assert replay_here(made, url).report.complete
     backup = Backup.of(server, tmp_path / "backup.db")
     made.client.log_batch(growing, metrics=[Metric("loss", float(i), NOW + i, i) for i in range(50, 90)])
@@ -87,12 +88,15 @@ def test_a_server_restored_from_a_backup_gets_what_it_lost(
     made.client.update_run(early, name="renamed")
     made.client.set_experiment_tag(made.experiment_id, "team", "b")
     made.client.restore_run(kept)
+    made.client.set_logged_model_tags(model_id, {"team": "b", "late": "1"})
+    made.client.log_batch(run_id, metrics=[Metric("acc", 0.9, NOW + 9, 9, model_id)])
+    model_run(made)
     made.odd_run()
     made.family()
     assert replay_here(made, url).report.complete
     backup.restore()
     believed = command(made, "sync", "--to", url)
-    assert (believed.returncode, "0 new records" in believed.stdout) == (0, True)
+    assert (believed.returncode, "0 new records" in believed.stdout) == (0, True), believed.stdout + believed.stderr
     code, remote = verified(made, url)
     assert code == 5
     assert {("run", "", "missing"), ("metric", "loss", "missing"), ("tag", "stage", "different")} <= set(
@@ -112,6 +116,7 @@ def test_an_empty_server_gets_everything_again(made: World, server: MlflowServer
     made.run("plain")
     made.odd_run()
     made.family()
+    model_run(made)
     assert replay_here(made, url).report.complete
     server.stop()
     for old in server.home.glob("mlflow.db*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.acceptance.harness import command, outsider, replay_here
 from tests.acceptance.test_collisions import remote_run
-from tests.acceptance.worlds import NOW, World, world
+from tests.acceptance.worlds import NOW, World, model_run, world
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.reader import MlflowReader
 
@@ -217,3 +218,80 @@ def test_what_was_never_delivered_is_missing(made: World, mlflow_server: MlflowS
     assert "run: is not there" in done.stdout
     assert f"localtrack sync --to {mlflow_server.url}" in done.stdout
     assert not list(Path(made.store.sync).glob("*"))
+
+
+#: What is done to the server's database, {model}: id of the model there -> the finding, and whether it is the model's.
+OF_MODELS: dict[str, tuple[str, tuple[str, str, str], bool]] = {
+    "the model is gone": ("DELETE FROM logged_models WHERE model_id = {model}", ("model", "", "missing"), True),
+    "another status": (
+        "UPDATE logged_models SET status = 1 WHERE model_id = {model}",
+        ("status", "", "different"),
+        True,
+    ),
+    "another type": (
+        "UPDATE logged_models SET model_type = 'x' WHERE model_id = {model}",
+        ("type", "", "different"),
+        True,
+    ),
+    "another source run": (
+        "UPDATE logged_models SET source_run_id = 'x' WHERE model_id = {model}",
+        ("source run", "", "different"),
+        True,
+    ),
+    "a param of a model": (
+        "UPDATE logged_model_params SET param_value = '4' WHERE model_id = {model}",
+        ("param", "depth", "different"),
+        True,
+    ),
+    "a tag of a model": (
+        "DELETE FROM logged_model_tags WHERE tag_key = 'team' AND model_id = {model}",
+        ("tag", "team", "missing"),
+        True,
+    ),
+    "a model's last value": (
+        "DELETE FROM logged_model_metrics WHERE metric_step = 4 AND model_id = {model}",
+        ("metric", "acc", "missing"),
+        True,
+    ),
+    "a dataset": ("DELETE FROM inputs WHERE source_type = 'DATASET'", ("dataset", "wine 0a1b2c3d", "missing"), False),
+    "the context of a dataset": (
+        "UPDATE input_tags SET value = 'eval'",
+        ("dataset", "wine 0a1b2c3d: tag mlflow.data.context", "different"),
+        False,
+    ),
+    "the step of an output": (
+        "UPDATE inputs SET step = 3 WHERE destination_id = {model}",
+        ("output", "{local}", "different"),
+        False,
+    ),
+    "an output": ("DELETE FROM inputs WHERE destination_id = {model}", ("output", "{local}", "missing"), False),
+}
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A server whose database holds nothing but what a test of this file puts there."""
+    with MlflowServer(tmp_path_factory.mktemp("tampered-server")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_every_tampering_with_a_model_or_a_link_is_found(name: str, made: World, own_server: MlflowServer) -> None:
+    """One thing about a logged model, an input or an output is changed: it is found by name, and nothing else."""
+    url = own_server.url
+    run_id, model_id = model_run(made)
+    assert replay_here(made, url).report.complete
+    code, remote = verified(made, url)
+    assert (code, findings(remote), remote["models"][0]["verdict"]) == (0, [], "equal")
+    sql, (kind, key, what), of_model = OF_MODELS[name]
+    with closing(sqlite3.connect(own_server.database, timeout=30)) as database, database:
+        database.execute(sql.replace("{model}", ":model"), {"model": remote["models"][0]["remote_model_id"]})
+    code, remote = verified(made, url, "--run", run_id)
+    assert code == 5
+    found = remote["models"] if of_model else remote["runs"]
+    assert (kind, key.replace("{local}", model_id), what) in [
+        (one["kind"], one["key"], one["what"]) for one in found[0]["findings"]
+    ]
+    with closing(sqlite3.connect(own_server.database, timeout=30)) as database, database:
+        database.execute("DELETE FROM inputs")  # what the next test's datasets would be taken for
+        database.execute("DELETE FROM input_tags")

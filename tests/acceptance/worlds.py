@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localtrack import TrackingClient
-from localtrack.entities import Metric, Param, RunTag
+from localtrack.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from localtrack.store import Store
 
 NOW = 1_700_000_000_000
@@ -85,3 +85,24 @@ def world(path: Path, experiment: str, tags: dict[str, str] | None = None) -> Wo
     client = TrackingClient(str(path))
     experiment_id = client.create_experiment(experiment, tags=tags)
     return World(Store.at(path), client, experiment, experiment_id)
+
+
+def model_run(made: World) -> tuple[str, str]:
+    """Log a run with a dataset that went in and a logged model that came out; returns the ids of run and model."""
+    client = made.client
+    run_id = client.create_run(made.experiment_id, start_time=NOW + 3, run_name="with a model").info.run_id
+    dataset = Dataset("wine", "0a1b2c3d", "local", '{"uri": "wine.csv"}')
+    client.log_inputs(run_id, [DatasetInput(dataset, (InputTag("mlflow.data.context", "train"),))])
+    model_id = client.create_logged_model(
+        made.experiment_id,
+        name="net",
+        source_run_id=run_id,
+        tags={"team": "a"},
+        params={"depth": "3"},
+        model_type="mine",
+    ).model_id
+    client.log_batch(run_id, metrics=[Metric("acc", i / 8, NOW + i, i, model_id) for i in range(5)])
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, 4)])
+    client.finalize_logged_model(model_id, "READY")
+    client.set_terminated(run_id, "FINISHED", NOW + 9)
+    return run_id, model_id
