@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,41 @@ def test_logged_models_arrive_where_there_are_any(
     assert found["data"]["params"] == [{"key": "depth", "value": "3"}]
     tags = {tag["key"]: tag["value"] for tag in found["info"]["tags"] if not tag["key"].startswith("localtrack.")}
     assert tags == {"team": "a"}
+
+
+def test_each_kind_of_server_is_verified_and_repaired(
+    tmp_path: Path, kind: Kind, server: MlflowServer, mlflow_reader: MlflowReader
+) -> None:
+    """Equal after a sync; a run that is purged is named and made again, a repair of what is there doubles nothing."""
+    made, url = many_kinds(tmp_path), server.url
+    done = command(made, "sync", "--to", url, "--settle", "0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = command(made, "verify", "--to", url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before = mlflow_reader.dump(url, [made.experiment])
+    for _ in range(2):
+        done = command(made, "sync", "--repair", "--to", url, "--settle", "0.5")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert mlflow_reader.dump(url, [made.experiment]) == before, f"a repair changed something on {kind}"
+    victim = next(run for run in before[made.experiment]["runs"] if run["points"].get("loss"))
+    if not purge(server, victim["run_id"]):
+        return
+    done = command(made, "verify", "--to", url)
+    assert (done.returncode, "run: is not there" in done.stdout) == (5, True), done.stdout
+    done = command(made, "sync", "--repair", "--to", url, "--settle", "0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert command(made, "verify", "--to", url).returncode == 0
+    assert compared(made, mlflow_reader, url) == []
+
+
+def purge(server: MlflowServer, run_id: str) -> bool:
+    """Remove a run for good, as `mlflow gc` does; whether this backend can be reached from here."""
+    if server.database.exists():
+        with closing(sqlite3.connect(server.database, timeout=30)) as database, database:
+            for table in ("params", "tags", "metrics", "latest_metrics", "runs"):
+                database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (run_id,))
+        return True
+    places = [path for path in server.home.rglob(run_id) if (path / "meta.yaml").exists()]
+    for place in places:
+        shutil.rmtree(place)
+    return bool(places)
