@@ -8,12 +8,12 @@ See `effects` for the loop that drives it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
-from localtrack_sync.attach import EXPERIMENTS, experiments_job
+from localtrack_sync.by_kind import job_of
 from localtrack_sync.effects import (
     Done,
     Idle,
@@ -26,17 +26,12 @@ from localtrack_sync.effects import (
 )
 from localtrack_sync.experiment_job import experiment_job
 from localtrack_sync.jobs import Ending, Job, JobResult, Progress, ReplaySettings, Results
-from localtrack_sync.model_job import model_job
-from localtrack_sync.remote_job import remote_job
 from localtrack_sync.request import PROBE
-from localtrack_sync.run_job import run_job
 from localtrack_sync.schedule import Gate
 from localtrack_sync.slot import Key, Slot, understand
 from localtrack_sync.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
 from localtrack_sync.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
-from localtrack_sync.verify_experiment import VERIFY_EXPERIMENT, verify_experiment
-from localtrack_sync.verify_model import VERIFY_MODEL, verify_model
-from localtrack_sync.verify_run import VERIFY_RUN, verify_run
+from localtrack_sync.verify_run import VERIFY_RUN
 
 #: Failures of one request while others are answered, after which its job ends for this pass.
 STUCK = 12
@@ -151,16 +146,7 @@ class Engine:
     # --- jobs ---
 
     def _spawn(self, kind: str, job_id: str, *, needed: bool) -> Slot:
-        make: dict[str, Callable[[], Generator[Wish, Any, JobResult]]] = {
-            "run": lambda: run_job(self._desk, job_id),
-            "model": lambda: model_job(self._desk, job_id),
-            "experiment": lambda: experiment_job(self._desk, job_id, needed=needed),
-            "remote": lambda: experiments_job(self._desk) if job_id == EXPERIMENTS else remote_job(self._desk),
-            VERIFY_RUN: lambda: verify_run(self._desk, job_id),
-            VERIFY_MODEL: lambda: verify_model(self._desk, job_id),
-            VERIFY_EXPERIMENT: lambda: verify_experiment(self._desk, job_id),
-        }
-        slot = Slot(len(self._slots), (kind, job_id), make[kind](), needed=needed)
+        slot = Slot(len(self._slots), (kind, job_id), job_of(self._desk, kind, job_id, needed=needed), needed=needed)
         self._slots.append(slot)
         self._by_key[slot.key] = slot
         self._left += 1

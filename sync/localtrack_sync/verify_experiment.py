@@ -8,7 +8,7 @@ from dataclasses import replace
 from localtrack.catalog.desired import DesiredExperiment
 from localtrack_sync.compare_run import different
 from localtrack_sync.effects import ReadExperiment
-from localtrack_sync.experiment_job import ExperimentPass
+from localtrack_sync.experiment_pass import ExperimentPass
 from localtrack_sync.findings import Finding, Standing
 from localtrack_sync.item_pass import DELETED, is_reserved
 from localtrack_sync.jobs import Ending, JobResult
