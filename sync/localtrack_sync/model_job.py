@@ -27,7 +27,7 @@ from localtrack_sync.run_job import (
     result_of,
 )
 from localtrack_sync.snapshot import STATUSES, RemoteModel
-from localtrack_sync.steps import Ask, Bound, Desk, Ended, Gone, Inactive, Need, Part
+from localtrack_sync.steps import Ask, Bound, Desk, Ended, Gone, Inactive, Need, Part, settled
 from localtrack_sync.tags import Tagger
 from localtrack_sync.verdict import Judged, Verdict
 
@@ -66,15 +66,26 @@ def _deliver(desk: Desk, ledger: Ledger, model_id: str) -> Part[None]:
         return
     yield from _bind(p)
     yield Bound(p.remote_id)
+    if not (yield from _bring(p, patient=p.desired.deleted)):
+        # A delivery state that was lost deleted it, most likely: sure as soon as no read can be late any more.
+        yield from settled(desk, desk.now)
+        yield from _bring(p, patient=False)
+
+
+def _bring(p: ModelPass, *, patient: bool) -> Part[bool]:
+    """Deliver all of it, now that it is bound; False, for a patient caller: the remote does not show it yet."""
     try:
         yield from _rounds(p)
         yield from sweep(p)
     except Gone as gone:
-        if desk.wall_s < p.binding.bound_wall_s + desk.settle_s:
+        if p.desk.wall_s >= p.binding.bound_wall_s + p.desk.settle_s:
+            yield from p.park_whole(f"not on the remote any more: {gone}")
+        if not patient:
             raise Ended(Ending.OWED, f"the remote does not show the new model yet: {gone}") from None
-        yield from p.park_whole(f"not on the remote any more: {gone}")
+        return False
     except Inactive as inactive:
         raise Ended(Ending.OWED, str(inactive)) from None
+    return True
 
 
 def _bind(p: ModelPass) -> Part[None]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from localtrack.artifacts.marks import mark
 from localtrack.artifacts.paths import TEMPORARY
 from localtrack.journal import ops
 from localtrack_sync.manifest import MANIFEST
@@ -16,8 +17,9 @@ from tests.servers.reader import MlflowReader
 
 def store_file(world: World, run_id: str, path: str, content: bytes) -> None:
     """Lay a file into a run's directory and register it, as `log_artifact` does."""
-    write_file(world, run_id, path, content)
-    register(world, run_id, path, len(content), hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    mark_file(write_file(world, run_id, path, content), digest)
+    register(world, run_id, path, len(content), digest)
 
 
 def write_file(world: World, run_id: str, path: str, content: bytes) -> Path:
@@ -26,6 +28,12 @@ def write_file(world: World, run_id: str, path: str, content: bytes) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     return target
+
+
+def mark_file(path: Path, sha256: str) -> None:
+    """Mark a file as one that localtrack stored, as `log_artifact` does: no scan waits for it to settle."""
+    with path.open("rb") as file:
+        mark(file.fileno(), sha256)
 
 
 def register(world: World, run_id: str, path: str, size: int, sha256: str) -> None:

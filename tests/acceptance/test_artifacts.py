@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from localtrack_sync.manifest import MANIFEST
-from tests.acceptance.files import local_root, register, remote_root, store_file, tree, unlike, write_file
+from tests.acceptance.files import local_root, mark_file, register, remote_root, store_file, tree, unlike, write_file
 from tests.acceptance.harness import COMMAND, COMMAND_S, command, command_environment, compared, replay_here, uncounted
 from tests.acceptance.worlds import World, world
 from tests.servers import faults
@@ -303,6 +303,7 @@ def test_a_big_file_needs_no_more_memory_than_a_small_one(
         target = write_file(made, run_id, "big.bin", b"")
         os.truncate(target, size)
         digest = hashlib.sha256(bytes(size)).hexdigest()
+        mark_file(target, digest)
         register(made, run_id, "big.bin", size, digest)
         ended = subprocess.run(
             [sys.executable, "-c", MEASURED, "sync", "--to", mlflow_server.url],

@@ -120,6 +120,10 @@ class Cell(Simulation):
         self._job = self._hit_job = PROBE_JOB - 1
         self._phase = "waiting"
 
+    def _verified(self) -> list[str]:
+        self._phase = "over"  # what is only looked at afterwards is no part of the case
+        return super()._verified()
+
     def _start(self, engine: Engine, generation: int, job: int, request: Request) -> None:
         self._job = job
         super()._start(engine, generation, job, request)
@@ -129,6 +133,8 @@ class Cell(Simulation):
 
     def _script(self, request: Request) -> str | None:
         """What happens to the request that is going out now."""
+        if self._phase == "over":
+            return None
         kind, case = kind_of(request), self.case
         nth = self.seen[kind]
         self.seen[kind] += 1
