@@ -12,7 +12,9 @@ import time
 from typing import Any
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, Point
-from localtrack_sync.effects import (
+from localtrack_sync.engine.engine import Engine
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.effects import (
     Done,
     Effect,
     Load,
@@ -26,9 +28,7 @@ from localtrack_sync.effects import (
     Save,
     Start,
 )
-from localtrack_sync.engine import Engine
-from localtrack_sync.jobs import Ending, Job, ReplaySettings
-from localtrack_sync.memory_state import MemoryState
+from localtrack_sync.protocol.jobs import Ending, Job, ReplaySettings
 
 POINTS = 400_000
 KEYS = 20

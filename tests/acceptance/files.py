@@ -9,7 +9,7 @@ from pathlib import Path
 from localtrack.artifacts.marks import mark
 from localtrack.artifacts.paths import TEMPORARY
 from localtrack.journal import ops
-from localtrack_sync.manifest import MANIFEST
+from localtrack_sync.uploads.manifest import MANIFEST
 from tests.acceptance.worlds import World
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.reader import MlflowReader

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from localtrack_sync.manifest import MANIFEST
+from localtrack_sync.uploads.manifest import MANIFEST
 from tests.acceptance.files import local_root, mark_file, register, remote_root, store_file, tree, unlike, write_file
 from tests.acceptance.harness import COMMAND, COMMAND_S, command, command_environment, compared, replay_here, uncounted
 from tests.acceptance.worlds import World, world

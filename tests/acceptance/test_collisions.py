@@ -13,7 +13,7 @@ import pytest
 from localtrack import TrackingClient
 from localtrack.entities import Metric, Param
 from localtrack.store import Store
-from localtrack_sync.jobs import Ending, Job
+from localtrack_sync.protocol.jobs import Ending, Job
 from tests.acceptance.harness import command, compared, outsider, replay_here, uncounted
 from tests.acceptance.worlds import NOW, World, world
 from tests.servers.faults import Answer, Fault, Pass

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from localtrack.entities import Metric, Param, RunTag
-from localtrack_sync.books import RunAccount
-from localtrack_sync.session import Ended
+from localtrack_sync.shell.session import Ended
+from localtrack_sync.store.books import RunAccount
 from tests.acceptance.harness import command, replay_here, uncounted
 from tests.acceptance.workspace import compared_there
 from tests.acceptance.worlds import NOW, World, world

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localtrack_sync.books import RunAccount
+from localtrack_sync.store.books import RunAccount
 from tests.acceptance.harness import SETTLE_S, SPEED, compared, replay_here, uncounted
 from tests.acceptance.worlds import World, world
 from tests.servers import faults

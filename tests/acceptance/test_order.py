@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from localtrack_sync.effects import Load
-from localtrack_sync.records import Intent, RunBinding, Watermark
-from localtrack_sync.remotes import parse_remote
-from localtrack_sync.state import StateReader
+from localtrack_sync.protocol.effects import Load
+from localtrack_sync.protocol.records import Intent, RunBinding, Watermark
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.store.state import StateReader
 from tests.acceptance.harness import replay_here
 from tests.acceptance.worlds import world
 from tests.servers.faults import Fault, Pass

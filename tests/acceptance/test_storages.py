@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from localtrack_sync.effects import Load
-from localtrack_sync.jobs import ReplaySettings
-from localtrack_sync.manifest import MANIFEST
-from localtrack_sync.records import PartialUpload
-from localtrack_sync.remotes import parse_remote
-from localtrack_sync.state import StateReader
+from localtrack_sync.protocol.effects import Load
+from localtrack_sync.protocol.jobs import ReplaySettings
+from localtrack_sync.protocol.records import PartialUpload
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.store.state import StateReader
+from localtrack_sync.uploads.manifest import MANIFEST
 from tests.acceptance.files import local_root, remote_root, store_file, tree, unlike, write_file
 from tests.acceptance.harness import COMMAND_S, command_environment, outsider, replay_here
 from tests.acceptance.worlds import World, world
@@ -77,7 +77,7 @@ def test_a_lost_complete_is_proven_by_the_list(
 #: The real command, with parts small enough for a test.
 SYNC = """
 from functools import partial
-import localtrack_sync.command as command
+import localtrack_sync.commands.sync_command as command
 command.ReplaySettings = partial(command.ReplaySettings, multipart_from=100_000, part_bytes=60_000)
 from localtrack.cli import main
 main()

@@ -22,10 +22,10 @@ from localtrack.cli.table import cells
 from localtrack.data import MetaDataset
 from localtrack.entities import DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput
 from localtrack.store import Store
-from localtrack_sync.effects import Save
-from localtrack_sync.records import Conflict, Parked, Rejected, RunBinding
-from localtrack_sync.remotes import Remote
-from localtrack_sync.state import StateDb
+from localtrack_sync.protocol.effects import Save
+from localtrack_sync.protocol.records import Conflict, Parked, Rejected, RunBinding
+from localtrack_sync.remote.remotes import Remote
+from localtrack_sync.store.state import StateDb
 
 REMOTE = Remote("http://tracking.example:5000")
 COMMANDS = (["status"], ["runs"], ["show", "first"], ["conflicts"], ["--help"], ["status", "--help"])

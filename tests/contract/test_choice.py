@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from localtrack.catalog.entries import RunEntry
-from localtrack_sync.choice import Choice, SelectionError, choose, select
-from localtrack_sync.remotes import parse_remote
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.store.choice import Choice, SelectionError, choose, select
 
 A, B = "http://a:5000", "http://b:5000"
 

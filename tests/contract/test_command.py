@@ -14,9 +14,9 @@ from localtrack.catalog.entries import JournalEntry
 from localtrack.cli.entry import run as localtrack_command
 from localtrack.journal.ops import Damage
 from localtrack.store import Store
-from localtrack_sync.accounts import accounts_of
-from localtrack_sync.choice import Choice
-from localtrack_sync.summary import exit_code, in_trouble
+from localtrack_sync.commands.summary import exit_code, in_trouble
+from localtrack_sync.store.accounts import accounts_of
+from localtrack_sync.store.choice import Choice
 from tests.acceptance.worlds import World, world
 from tests.servers.faults import Answer
 from tests.servers.mlflow_server import free_port
@@ -182,8 +182,8 @@ def test_a_busy_remote_does_not_keep_another_waiting(
     made: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One of two remotes is locked by another sync: the other one is served, and the exit code is 1."""
-    from localtrack_sync.lock import ReplayLock
-    from localtrack_sync.remotes import parse_remote
+    from localtrack_sync.remote.remotes import parse_remote
+    from localtrack_sync.store.lock import ReplayLock
 
     busy, other = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     log_for(tmp_path, busy)

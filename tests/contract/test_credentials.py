@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localtrack.errors import CredentialError
-from localtrack_sync.credentials import CredentialSource
+from localtrack_sync.remote.credentials import CredentialSource
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from localtrack.errors import CredentialError, ReplayError
-from localtrack_sync.databricks_config import DatabricksConfig
-from localtrack_sync.limits import DIALECTS
-from localtrack_sync.remotes import Remote, parse_remote
+from localtrack_sync.protocol.limits import DIALECTS
+from localtrack_sync.remote.databricks_config import DatabricksConfig
+from localtrack_sync.remote.remotes import Remote, parse_remote
 
 PROFILES = """
 [DEFAULT]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from localtrack.errors import CredentialError
-from localtrack_sync.credentials import NoTokenYet
-from localtrack_sync.databricks_config import DatabricksConfig
-from localtrack_sync.databricks_login import AGAIN_S, EARLY_S, SCOPE, DatabricksLogin, databricks_sdk
-from localtrack_sync.effects import Failure, Outcome, Reply
+from localtrack_sync.protocol.effects import Failure, Outcome, Reply
+from localtrack_sync.remote.credentials import NoTokenYet
+from localtrack_sync.remote.databricks_config import DatabricksConfig
+from localtrack_sync.remote.databricks_login import AGAIN_S, EARLY_S, SCOPE, DatabricksLogin, databricks_sdk
 
 HOST = "https://host.example"
 M2M = {"client_id": "c", "client_secret": "s3cret"}

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from localtrack_sync.artifact_root import LIBRARIES
-from localtrack_sync.carrier import StoreCarrier
-from localtrack_sync.credentials import Credential
-from localtrack_sync.effects import Failure, Reply, Request, Upload
-from localtrack_sync.local_files import CHUNK_BYTES, LocalFileError, LocalFiles
-from localtrack_sync.remotes import parse_remote
-from localtrack_sync.storage import S3, Fsspec, Unavailable, storage_of
-from localtrack_sync.transport import Transport, TransportSettings
+from localtrack_sync.protocol.effects import Failure, Reply, Request, Upload
+from localtrack_sync.remote.carrier import StoreCarrier
+from localtrack_sync.remote.credentials import Credential
+from localtrack_sync.remote.local_files import CHUNK_BYTES, LocalFileError, LocalFiles
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.remote.storage import S3, Fsspec, Unavailable, storage_of
+from localtrack_sync.remote.transport import Transport, TransportSettings
+from localtrack_sync.uploads.artifact_root import LIBRARIES
 from tests.contract.test_transport import listening, received
 
 BIG = os.urandom(3 * CHUNK_BYTES + 17)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from localtrack.errors import BusyError, StoreError
-from localtrack_sync.lock import ReplayLock
+from localtrack_sync.store.lock import ReplayLock
 
 HOLDER = {"pid": 4242, "host": "node7", "since": "2026-01-01 10:00:00", "command": "localtrack sync"}
 HOLD = """
 import sys
-from localtrack_sync.lock import ReplayLock
+from localtrack_sync.store.lock import ReplayLock
 with ReplayLock(sys.argv[1], {"pid": 1, "host": "h", "since": "s", "command": "c"}):
     print("held", flush=True)
     sys.stdin.read()

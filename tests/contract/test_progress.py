@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from localtrack_sync.jobs import Progress
-from localtrack_sync.progress import LINE_EVERY_S, ProgressLine
+from localtrack_sync.commands.progress import LINE_EVERY_S, ProgressLine
+from localtrack_sync.protocol.jobs import Progress
 
 
 class Terminal(io.StringIO):

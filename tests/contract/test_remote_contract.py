@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from localtrack.catalog.desired import Point
-from localtrack_sync.effects import Request
-from localtrack_sync.plan import cut
-from localtrack_sync.request import (
+from localtrack_sync.protocol.effects import Request
+from localtrack_sync.protocol.plan import cut
+from localtrack_sync.protocol.request import (
     API,
     HAS_MODELS,
     PROBE,
@@ -34,9 +34,9 @@ from localtrack_sync.request import (
     search_uid,
     update_run,
 )
-from localtrack_sync.snapshot import RemoteExperiment, RemoteModel, RemoteRun, experiment_of, model_of, run_of
-from localtrack_sync.values import Identity, identity, remote_identity
-from localtrack_sync.verdict import Judged, Verdict, judge
+from localtrack_sync.protocol.snapshot import RemoteExperiment, RemoteModel, RemoteRun, experiment_of, model_of, run_of
+from localtrack_sync.protocol.values import Identity, identity, remote_identity
+from localtrack_sync.protocol.verdict import Judged, Verdict, judge
 from tests.acceptance.harness import replay_here, uncounted
 from tests.acceptance.worlds import world
 from tests.servers.under_test import RemoteUnderTest

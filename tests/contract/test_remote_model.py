@@ -15,10 +15,8 @@ from typing import Any
 
 import pytest
 
-from localtrack_sync.credentials import Credential
-from localtrack_sync.effects import Outcome, Request
-from localtrack_sync.remotes import Remote as RemoteName
-from localtrack_sync.request import (
+from localtrack_sync.protocol.effects import Outcome, Request
+from localtrack_sync.protocol.request import (
     HISTORY_TAG,
     SERVER_INFO,
     VERSION,
@@ -45,10 +43,12 @@ from localtrack_sync.request import (
     set_model_tags,
     update_run,
 )
-from localtrack_sync.snapshot import experiment_of, model_of, run_of
-from localtrack_sync.transport import Transport, TransportSettings
-from localtrack_sync.values import remote_identity
-from localtrack_sync.verdict import Judged, Verdict, judge
+from localtrack_sync.protocol.snapshot import experiment_of, model_of, run_of
+from localtrack_sync.protocol.values import remote_identity
+from localtrack_sync.protocol.verdict import Judged, Verdict, judge
+from localtrack_sync.remote.credentials import Credential
+from localtrack_sync.remote.remotes import Remote as RemoteName
+from localtrack_sync.remote.transport import Transport, TransportSettings
 from tests.servers.mlflow_server import MlflowServer
 from tests.simulation.remote import Remote as Model
 

@@ -6,7 +6,7 @@ import pytest
 
 from localtrack.errors import ReplayError
 from localtrack.store import Store
-from localtrack_sync.remotes import Remote, is_remote, parse_remote
+from localtrack_sync.remote.remotes import Remote, is_remote, parse_remote
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localtrack.errors import StoreError, TooNewError
-from localtrack_sync.effects import Load, Save
-from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.migrations import MIGRATIONS
-from localtrack_sync.records import (
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.effects import Load, Save
+from localtrack_sync.protocol.records import (
     CLASSES,
     Cell,
     Conflict,
@@ -32,8 +31,9 @@ from localtrack_sync.records import (
     key_of,
     row_of,
 )
-from localtrack_sync.remotes import Remote
-from localtrack_sync.state import APPLICATION_ID, FORMAT, StateDb, StateReader, migrate, schema
+from localtrack_sync.remote.remotes import Remote
+from localtrack_sync.store.migrations import MIGRATIONS
+from localtrack_sync.store.state import APPLICATION_ID, FORMAT, StateDb, StateReader, migrate, schema
 
 REMOTE = Remote("http://127.0.0.1:5000")
 GOLDEN = Path(__file__).with_name(f"state_format_{FORMAT}.sql")
@@ -167,10 +167,10 @@ def test_a_save_that_fails_leaves_nothing_of_itself(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from localtrack_sync.effects import Save
-from localtrack_sync.records import Watermark
-from localtrack_sync.remotes import Remote
-from localtrack_sync.state import StateDb
+from localtrack_sync.protocol.effects import Save
+from localtrack_sync.protocol.records import Watermark
+from localtrack_sync.remote.remotes import Remote
+from localtrack_sync.store.state import StateDb
 state = StateDb(sys.argv[1], Remote("http://127.0.0.1:5000"))
 for n in range(int(sys.argv[2])):
     state.save(Save(puts=(Watermark("run", "r1", "j1", upto=n),)))

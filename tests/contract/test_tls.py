@@ -9,7 +9,7 @@ import certifi
 import pytest
 
 from localtrack.errors import ReplayError
-from localtrack_sync.tls import tls_from
+from localtrack_sync.remote.tls import tls_from
 
 
 def test_certificates_are_checked_by_default() -> None:

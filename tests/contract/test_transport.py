@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from localtrack.errors import ReplayError
-from localtrack_sync.credentials import Credential
-from localtrack_sync.effects import Failure, Outcome, Reply, Request
-from localtrack_sync.remotes import Remote, parse_remote
-from localtrack_sync.tls import tls_from
-from localtrack_sync.transport import MAY_HAVE_LEFT, Transport, TransportSettings, may_have_left, retry_after
+from localtrack_sync.protocol.effects import Failure, Outcome, Reply, Request
+from localtrack_sync.remote.credentials import Credential
+from localtrack_sync.remote.remotes import Remote, parse_remote
+from localtrack_sync.remote.tls import tls_from
+from localtrack_sync.remote.transport import MAY_HAVE_LEFT, Transport, TransportSettings, may_have_left, retry_after
 from tests.servers.mlflow_server import free_port
 from tests.servers.proxy import read_message
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from localtrack_sync.limits import DIALECTS, Limits
-from localtrack_sync.places import place
-from localtrack_sync.remotes import parse_remote
-from localtrack_sync.session import login_of
-from localtrack_sync.transport import Transport, TransportSettings
+from localtrack_sync.protocol.limits import DIALECTS, Limits
+from localtrack_sync.protocol.places import place
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.remote.transport import Transport, TransportSettings
+from localtrack_sync.shell.session import login_of
 from tests.acceptance.harness import compared
 from tests.acceptance.workspace import compared_there
 from tests.acceptance.worlds import World

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localtrack_sync.effects import Effect, Failure, Load, Outcome, ReadPoints, Reply, Request, Save
-from localtrack_sync.engine import Engine
-from localtrack_sync.jobs import Job, ReplaySettings
-from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import (
+from localtrack_sync.engine.engine import Engine
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.effects import Effect, Failure, Load, Outcome, ReadPoints, Reply, Request, Save
+from localtrack_sync.protocol.jobs import Job, ReplaySettings
+from localtrack_sync.protocol.records import (
     Cell,
     Conflict,
     FileDelivered,
@@ -26,7 +26,7 @@ from localtrack_sync.records import (
     RunBinding,
     Watermark,
 )
-from localtrack_sync.verdict import Judged, Verdict, judge
+from localtrack_sync.protocol.verdict import Judged, Verdict, judge
 from tests.simulation.simulate import Shell, Simulation
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from localtrack_sync.values import Identity, identity
+from localtrack_sync.protocol.values import Identity, identity
 from tests.simulation.people import Edit, People
 from tests.simulation.remote import Remote, RunState
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN, World

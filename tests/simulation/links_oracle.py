@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from localtrack.catalog.desired import DesiredRun, Point
-from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Conflict, Parked, Record, Rejected, RunBinding
-from localtrack_sync.request import HISTORY_TAG
-from localtrack_sync.values import canonical
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.records import Conflict, Parked, Record, Rejected, RunBinding
+from localtrack_sync.protocol.request import HISTORY_TAG
+from localtrack_sync.protocol.values import canonical
 from tests.simulation.models import ModelMetric
 from tests.simulation.remote import Remote, RunState
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN, World

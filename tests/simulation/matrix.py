@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from localtrack_sync.effects import Request
-from localtrack_sync.engine import PROBE_JOB, Engine
-from localtrack_sync.jobs import JobResult
+from localtrack_sync.engine.engine import PROBE_JOB, Engine
+from localtrack_sync.protocol.effects import Request
+from localtrack_sync.protocol.jobs import JobResult
 from tests.simulation.simulate import Killed, Shell, Simulation, guarded
 
 #: The faults of the reliability plan, and what the modelled network does for each.

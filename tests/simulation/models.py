@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from localtrack_sync.effects import Reply, Request
-from localtrack_sync.values import LARGEST
+from localtrack_sync.protocol.effects import Reply, Request
+from localtrack_sync.protocol.values import LARGEST
 
 #: (key, step, timestamp, value, dataset name, dataset digest, run id): one metric of a model.
 ModelMetric = tuple[str, int, int, float, str | None, str | None, str]

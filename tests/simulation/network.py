@@ -6,7 +6,7 @@ import heapq
 import random
 from collections.abc import Callable
 
-from localtrack_sync.effects import Failure, Outcome, Reply, Request
+from localtrack_sync.protocol.effects import Failure, Outcome, Reply, Request
 from tests.simulation.remote import Remote
 
 #: How long before the end of the settle time the last late execution, or late read, may come.

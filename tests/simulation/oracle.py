@@ -7,14 +7,23 @@ import json
 from typing import TypeVar
 
 from localtrack.catalog.desired import DesiredRun
-from localtrack_sync.item_pass import CONFLICT_PREFIX
-from localtrack_sync.manifest import MANIFEST
-from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.places import place
-from localtrack_sync.records import Conflict, ExperimentBinding, Intent, Parked, Record, Rejected, RunBinding, Watermark
-from localtrack_sync.request import HISTORY_TAG
-from localtrack_sync.run_pass import conflict_key
-from localtrack_sync.values import identity
+from localtrack_sync.delivery.item_pass import CONFLICT_PREFIX
+from localtrack_sync.delivery.run_pass import conflict_key
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.places import place
+from localtrack_sync.protocol.records import (
+    Conflict,
+    ExperimentBinding,
+    Intent,
+    Parked,
+    Record,
+    Rejected,
+    RunBinding,
+    Watermark,
+)
+from localtrack_sync.protocol.request import HISTORY_TAG
+from localtrack_sync.protocol.values import identity
+from localtrack_sync.uploads.manifest import MANIFEST
 from tests.simulation.launcher import Launcher
 from tests.simulation.links_oracle import LinksOracle
 from tests.simulation.people import People

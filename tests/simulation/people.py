@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from localtrack_sync.effects import Request
+from localtrack_sync.protocol.effects import Request
 from tests.simulation.remote import Remote, RunState
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from localtrack_sync.effects import Reply, Request
-from localtrack_sync.values import Identity, canonical, remote_identity
+from localtrack_sync.protocol.effects import Reply, Request
+from localtrack_sync.protocol.values import Identity, canonical, remote_identity
 from tests.simulation.models import Models
 from tests.simulation.world import CURSED_VALUE, POISON_SIGN
 

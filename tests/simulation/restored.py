@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from localtrack_sync.repair import doubt
+from localtrack_sync.delivery.repair import doubt
 from tests.simulation.simulate import SETTLE_S, Killed, Shell, Simulation
 
 

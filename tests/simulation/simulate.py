@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from localtrack_sync.effects import (
+from localtrack_sync.engine.engine import Engine
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.effects import (
     Done,
     Effect,
     Failure,
@@ -28,14 +30,12 @@ from localtrack_sync.effects import (
     Save,
     Start,
 )
-from localtrack_sync.engine import Engine
-from localtrack_sync.findings import Finding, Standing
-from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
-from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Cell, Parked
-from localtrack_sync.verify_experiment import VERIFY_EXPERIMENT
-from localtrack_sync.verify_model import VERIFY_MODEL
-from localtrack_sync.verify_run import VERIFY_RUN
+from localtrack_sync.protocol.findings import Finding, Standing
+from localtrack_sync.protocol.jobs import Ending, Job, JobResult, ReplaySettings
+from localtrack_sync.protocol.records import Cell, Parked
+from localtrack_sync.verification.verify_experiment import VERIFY_EXPERIMENT
+from localtrack_sync.verification.verify_model import VERIFY_MODEL
+from localtrack_sync.verification.verify_run import VERIFY_RUN
 from tests.simulation.launcher import Launcher
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from localtrack_sync.effects import Effect, Save
-from localtrack_sync.records import Cell, RunBinding
-from localtrack_sync.repair import DOUBTED
+from localtrack_sync.delivery.repair import DOUBTED
+from localtrack_sync.protocol.effects import Effect, Save
+from localtrack_sync.protocol.records import Cell, RunBinding
 from tests.simulation.restored import Restored
 from tests.simulation.simulate import Shell, simulate
 

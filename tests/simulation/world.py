@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point, StoredFile
 from localtrack.entities import Dataset, DatasetInput, InputTag, Metric, PagedList
-from localtrack_sync.effects import ReadPoints, Upload
-from localtrack_sync.values import identity
+from localtrack_sync.protocol.effects import ReadPoints, Upload
+from localtrack_sync.protocol.values import identity
 
 #: A key with this sign is refused by the model remote; a value like this breaks it (HTTP 500) every time.
 POISON_SIGN = "!"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localtrack_sync.artifact_root import Root, Way, quoted, root_of
-from localtrack_sync.manifest import listed, manifest_of
-from localtrack_sync.mlmodel import is_model_file, rewritten
-from localtrack_sync.records import FileDelivered
+from localtrack_sync.protocol.records import FileDelivered
+from localtrack_sync.uploads.artifact_root import Root, Way, quoted, root_of
+from localtrack_sync.uploads.manifest import listed, manifest_of
+from localtrack_sync.uploads.mlmodel import is_model_file, rewritten
 
 IDS = {"r1": "R9", "m-1": "m-9", "r1/artifacts": "mlflow-artifacts:/3/R9/artifacts", "m-1/artifacts": "s3://b/m-9"}
 

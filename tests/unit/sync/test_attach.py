@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from localtrack.catalog.desired import DesiredRun, Point
-from localtrack_sync.jobs import Ending
-from localtrack_sync.records import Conflict, ExperimentBinding, Parked, RunBinding
-from localtrack_sync.values import Identity, identity
+from localtrack_sync.protocol.jobs import Ending
+from localtrack_sync.protocol.records import Conflict, ExperimentBinding, Parked, RunBinding
+from localtrack_sync.protocol.values import Identity, identity
 from tests.simulation.remote import RunState
 from tests.unit.sync.test_engine import House
 

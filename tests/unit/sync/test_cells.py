@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from localtrack_sync.cells import Sight, after_write, before_write, is_quiet, is_settled, see, spelled
-from localtrack_sync.records import Cell
+from localtrack_sync.protocol.cells import Sight, after_write, before_write, is_quiet, is_settled, see, spelled
+from localtrack_sync.protocol.records import Cell
 
 
 def cell(base: str | None, *poss: str, unsettled: str = "", sure: bool = True) -> Cell:

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point
-from localtrack_sync.effects import (
+from localtrack_sync.engine.engine import Engine
+from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.protocol.effects import (
     Done,
     Effect,
     Failure,
@@ -26,10 +28,8 @@ from localtrack_sync.effects import (
     Save,
     Start,
 )
-from localtrack_sync.engine import Engine
-from localtrack_sync.jobs import Ending, Job, JobResult, ReplaySettings
-from localtrack_sync.memory_state import MemoryState
-from localtrack_sync.records import Conflict, Parked, Rejected
+from localtrack_sync.protocol.jobs import Ending, Job, JobResult, ReplaySettings
+from localtrack_sync.protocol.records import Conflict, Parked, Rejected
 from tests.simulation.remote import Remote
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from localtrack_sync.history import entry_names, is_part_of, mapped, models_in
+from localtrack_sync.protocol.history import entry_names, is_part_of, mapped, models_in
 
 ENTRY = json.dumps({"run_id": "here", "artifact_path": "a", "flavors": {}, "model_uuid": "m-1", "model_id": "m-1"})
 

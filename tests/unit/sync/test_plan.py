@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localtrack.catalog.desired import Point
-from localtrack_sync.limits import MLFLOW, Limits
-from localtrack_sync.plan import cut, row_of
-from localtrack_sync.values import canonical, identity, remote_identity
+from localtrack_sync.protocol.limits import MLFLOW, Limits
+from localtrack_sync.protocol.plan import cut, row_of
+from localtrack_sync.protocol.values import canonical, identity, remote_identity
 
 SMALL = Limits(metrics=7, metric_keys=3, body_bytes=1400)
 

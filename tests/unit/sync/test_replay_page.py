@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localtrack_sync.jobs import ReplaySettings
-from localtrack_sync.limits import DATABRICKS, MLFLOW
-from localtrack_sync.verdict import RULES, Rule
+from localtrack_sync.protocol.jobs import ReplaySettings
+from localtrack_sync.protocol.limits import DATABRICKS, MLFLOW
+from localtrack_sync.protocol.verdict import RULES, Rule
 from tests.simulation.test_seeds import BREAKAGES, SEEDS, SHARES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "replay.md").read_text(encoding="utf-8")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from localtrack_sync.schedule import BREAKER, RETRY_AFTER_CAP_S, Gate
-from localtrack_sync.verdict import Judged, Verdict
+from localtrack_sync.engine.schedule import BREAKER, RETRY_AFTER_CAP_S, Gate
+from localtrack_sync.protocol.verdict import Judged, Verdict
 
 LOST = Judged(Verdict.UNKNOWN, {}, "connection reset")
 GOOD = Judged(Verdict.OK, {}, "", 200)

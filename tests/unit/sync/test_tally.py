@@ -9,8 +9,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localtrack_sync.tally import HELD, Sample, Tally, Unlike, suspects, unlike, within
-from localtrack_sync.values import Identity, canonical
+from localtrack_sync.delivery.tally import HELD, Sample, Tally, Unlike, suspects, unlike, within
+from localtrack_sync.protocol.values import Identity, canonical
 
 VALUES = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1.0, float("nan"), float("inf"), -1.7976931348623157e308]))
 POINTS = st.builds(

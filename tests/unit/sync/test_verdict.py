@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from localtrack_sync.effects import Failure, Outcome, Reply
-from localtrack_sync.verdict import NOT_EXECUTED, RULES, TRANSIENT, Verdict, judge
+from localtrack_sync.protocol.effects import Failure, Outcome, Reply
+from localtrack_sync.protocol.verdict import NOT_EXECUTED, RULES, TRANSIENT, Verdict, judge
 
 
 def answer(status: int, code: str = "", message: str = "", text: str = "") -> Reply:

@@ -11,16 +11,16 @@ import pytest
 
 from localtrack.catalog.desired import DesiredRun, Point
 from localtrack.entities import Dataset, DatasetInput, InputTag, Metric, PagedList
-from localtrack_sync.compare_run import compare_run
-from localtrack_sync.effects import Effect, ReadHistory, ReadKeys, Save
-from localtrack_sync.evidence import seen_of
-from localtrack_sync.findings import Finding, Standing, verdict_of
-from localtrack_sync.jobs import Ending, Job, Progress, ReplaySettings
-from localtrack_sync.ledger import Ledger
-from localtrack_sync.records import Conflict, Parked, Rejected
-from localtrack_sync.run_pass import RunPass
-from localtrack_sync.steps import Desk
-from localtrack_sync.verify_run import VERIFY_RUN
+from localtrack_sync.delivery.run_pass import RunPass
+from localtrack_sync.protocol.effects import Effect, ReadHistory, ReadKeys, Save
+from localtrack_sync.protocol.findings import Finding, Standing, verdict_of
+from localtrack_sync.protocol.jobs import Ending, Job, Progress, ReplaySettings
+from localtrack_sync.protocol.ledger import Ledger
+from localtrack_sync.protocol.records import Conflict, Parked, Rejected
+from localtrack_sync.protocol.steps import Desk
+from localtrack_sync.verification.compare_run import compare_run
+from localtrack_sync.verification.evidence import seen_of
+from localtrack_sync.verification.verify_run import VERIFY_RUN
 from tests.unit.sync.test_engine import House, run
 
 DATASET = DatasetInput(Dataset("d", "abc", "local", "{}"), (InputTag("mlflow.data.context", "train"),))

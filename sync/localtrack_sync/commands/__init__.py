@@ -1,0 +1,1 @@
+"""`localtrack sync`, `verify`, `status` and `conflicts`, and what they print."""

@@ -1,0 +1,217 @@
+"""`localtrack sync`: deliver what is owed, say what came of it, end with the right code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import click
+
+from localtrack.catalog.catalog import Catalog
+from localtrack.catalog.entries import ModelEntry, RunEntry
+from localtrack.cli.options import existing, json_option, store_option
+from localtrack.entities import ViewType
+from localtrack.settings import DIALECTS, Settings, load
+from localtrack.store import Store
+from localtrack_sync.commands import summary
+from localtrack_sync.commands.errands import deliver
+from localtrack_sync.protocol.jobs import ReplaySettings
+from localtrack_sync.remote.remotes import Address, parse_remote
+from localtrack_sync.remote.transport import TransportSettings
+from localtrack_sync.shell.session import SyncSettings
+from localtrack_sync.store.accounts import default_address, errand_accounts, proven, state_paths
+from localtrack_sync.store.choice import Choice, choose, select
+from localtrack_sync.store.state import StateReader
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks for.
+
+    Attributes:
+        to: `--to`, or None.
+        runs, experiments: `--run` and `--experiment`.
+    """
+
+    to: Address | None
+    runs: tuple[str, ...]
+    experiments: tuple[str, ...]
+
+
+@click.command(short_help="Deliver what is owed to an MLflow server or to Databricks.")
+@click.option(
+    "--to",
+    metavar="URL",
+    help="Deliver to this server, whatever the runs name: http(s)://HOST[:PORT][/PATH], databricks or "
+    "databricks://PROFILE.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    help="How to talk to a server that is named by an address. Default: LOCALTRACK_DIALECT, else auto: databricks for "
+    "hosts of Databricks, mlflow for all others.",
+)
+@click.option(
+    "--run", "runs", multiple=True, metavar="ID", help="Only this run (or the beginning of its id). Repeatable."
+)
+@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of this one. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, per run; contact nobody.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Believe nothing of what was delivered: look at everything on the server, send what is missing there.",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(0, 86_400),
+    metavar="SECONDS",
+    help="How long a request whose reply was lost may still be executed. Default: LOCALTRACK_SETTLE_SECONDS, else 120, "
+    "for Databricks 300.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Requests open at once. Default: LOCALTRACK_CONNECTIONS, else 2.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try when the server is away.",
+)
+@store_option
+@json_option
+def sync(
+    store: Store,
+    *,
+    to: str | None,
+    dialect: str | None,
+    runs: tuple[str, ...],
+    experiments: tuple[str, ...],
+    dry_run: bool,
+    repair: bool,
+    settle: float | None,
+    connections: int | None,
+    patience: float,
+    as_json: bool,
+) -> int:
+    """Deliver what is owed to an MLflow server or to Databricks, once, however often it is started.
+
+    Without --to each run goes to the server that was named when it was logged (set_tracking_uri, MLFLOW_TRACKING_URI),
+    else to LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI. It may be stopped at any moment and started again.
+
+    Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look. 1: an error.
+    2: usage.
+    """
+    if repair and dry_run:
+        raise click.UsageError("--repair finds out by looking at the server; `localtrack verify` only looks.")
+    environ: Mapping[str, str] = os.environ if dialect is None else {**os.environ, "LOCALTRACK_DIALECT": dialect}
+    settings = load(environ)
+    wanted = Wanted(parse_remote(to, environ) if to is not None else None, runs, experiments)
+    with Catalog(existing(store)) as catalog:
+        choice = chosen(catalog, wanted, settings, environ)
+        if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
+            raise click.UsageError(no_remote(store, "sync"))
+        if dry_run:
+            return summary.dry_run(
+                store,
+                choice,
+                [(errand, errand_accounts(catalog, errand)) for errand in choice.errands],
+                as_json=as_json,
+            )
+        how = SyncSettings(
+            ReplaySettings(
+                settle_s=settings.settle_seconds if settle is None else settle,
+                connections=connections or settings.connections,
+                patience_s=patience,
+                repair=repair,
+                folder=settings.databricks_folder,
+            ),
+            transport_settings(environ),
+            environ,
+            " ".join(["localtrack", "sync", *(["--to", wanted.to.remote.url] if wanted.to is not None else [])]),
+        )
+        ended, failures = deliver(
+            catalog, choice, lambda: chosen(catalog, wanted, settings, environ), how, quiet=as_json
+        )
+        code = summary.told(store, choice, ended, catalog.journals(), as_json=as_json) if ended or not failures else 1
+        if failures:
+            raise failures[0]  # the others have been told by `deliver`
+        return code
+
+
+def chosen(catalog: Catalog, wanted: Wanted, settings: Settings, environ: Mapping[str, str]) -> Choice:
+    """Which of the store's runs and experiments go where, as of now."""
+    index = catalog.run_index()
+    runs = select(index, wanted.runs, wanted.experiments)
+    models = _models_of(catalog, wanted, {run.run_id for run in index}, runs)
+    empty = []
+    if not wanted.runs and not wanted.experiments:
+        used = {run.experiment_id for run in index} | {model.experiment_id for model in models}
+        empty = _without_runs(catalog, used)
+    default = default_address(settings, environ)
+    return choose(runs, empty, wanted.to, default, lambda one: proven(one, settings), environ, models)
+
+
+def _models_of(catalog: Catalog, wanted: Wanted, known: set[str], runs: Sequence[RunEntry]) -> list[ModelEntry]:
+    """Logged models that go along: those of the runs, and those without a run that stand in the same experiments."""
+    models = catalog.model_index(refresh=False)
+    if not wanted.runs and not wanted.experiments:
+        return models
+    ids = {run.run_id for run in runs}
+    within = set() if wanted.runs else {run.experiment_id for run in runs}
+    return [
+        model
+        for model in models
+        if (model.source_run_id in ids if model.source_run_id in known else model.experiment_id in within)
+    ]
+
+
+def _without_runs(catalog: Catalog, with_runs: set[str]) -> list[str]:
+    """Experiments without runs; the built-in one counts when somebody has written to it."""
+    found = []
+    token = None
+    while True:
+        page = catalog.experiments(ViewType.ALL, 1000, token, refresh=False)
+        found += [
+            e.experiment_id for e in page if e.experiment_id not in with_runs and (e.experiment_id != "0" or e.tags)
+        ]
+        token = page.token
+        if not token:
+            return found
+
+
+def transport_settings(environ: Mapping[str, str]) -> TransportSettings:
+    """Bounds of a request; MLFLOW_HTTP_REQUEST_TIMEOUT (seconds) sets the whole request's, as in MLflow's client."""
+    name = f"localtrack/{version('localtrack')}"
+    workspace = environ.get("MLFLOW_WORKSPACE", "").strip()
+    given = environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "").strip()
+    if not given:
+        return TransportSettings(user_agent=name, workspace=workspace)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:  # noqa: PLR2004  a day
+        raise click.UsageError(f"MLFLOW_HTTP_REQUEST_TIMEOUT={given!r}: must be a number of seconds above 0.")
+    return TransportSettings(
+        connect_s=min(TransportSettings().connect_s, seconds), total_s=seconds, user_agent=name, workspace=workspace
+    )
+
+
+def no_remote(store: Store, command: str) -> str:
+    """Usage error: where to? With the server that was used last, if there is one."""
+    known = []
+    for path in state_paths(store):
+        with StateReader(path) as state:
+            known.append(state.remote.url)
+    example = known[0] if known else "http://127.0.0.1:5000"
+    return (
+        "No remote is known: the runs name none, and neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set. "
+        f"Name one, for example: localtrack {command} --to {example}"
+    )

@@ -1,0 +1,145 @@
+"""`localtrack verify`: read the remote back, say in what it differs from the store, end with the right code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+import click
+
+from localtrack.catalog.catalog import Catalog
+from localtrack.cli import failures as words
+from localtrack.cli import wording
+from localtrack.cli.options import existing, json_option, store_option
+from localtrack.errors import LocaltrackError
+from localtrack.settings import DIALECTS, load
+from localtrack.store import Store
+from localtrack_sync.commands import verify_report
+from localtrack_sync.commands.errands import stopping
+from localtrack_sync.commands.progress import Silent
+from localtrack_sync.commands.sync_command import Wanted, chosen, no_remote, transport_settings
+from localtrack_sync.protocol.jobs import Progress, ReplaySettings
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.shell.replay import Stop, Watcher
+from localtrack_sync.shell.session import SyncSettings
+from localtrack_sync.shell.verify_session import Verification, run_verification
+from localtrack_sync.store.choice import Errand
+
+
+@click.command(short_help="Prove that a server has what the store has.")
+@click.option("--to", metavar="URL", help="Compare with this server, whatever the runs name.")
+@click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    help="How to talk to a server that is named by an address; as for `localtrack sync`.",
+)
+@click.option(
+    "--run", "runs", multiple=True, metavar="ID", help="Only this run (or the beginning of its id). Repeatable."
+)
+@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of this one. Repeatable.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Requests open at once. Default: LOCALTRACK_CONNECTIONS, else 2.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try when the server is away.",
+)
+@store_option
+@json_option
+def verify(
+    store: Store,
+    *,
+    to: str | None,
+    dialect: str | None,
+    runs: tuple[str, ...],
+    experiments: tuple[str, ...],
+    connections: int | None,
+    patience: float,
+    as_json: bool,
+) -> int:
+    """Read the remote back, whole, and compare it with this store, run by run; nothing is changed anywhere.
+
+    Without --to each run is compared with the server that `localtrack sync` would deliver it to.
+
+    Ends with 0: equal. 4: equal but for conflicts, rejected and parked records. 5: different. 3: not everything could
+    be compared. 1: an error. 2: usage.
+    """
+    environ: Mapping[str, str] = os.environ if dialect is None else {**os.environ, "LOCALTRACK_DIALECT": dialect}
+    settings = load(environ)
+    wanted = Wanted(parse_remote(to, environ) if to is not None else None, runs, experiments)
+    with Catalog(existing(store)) as catalog:
+        choice = chosen(catalog, wanted, settings, environ)
+        if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
+            raise click.UsageError(no_remote(store, "verify"))
+        how = SyncSettings(
+            ReplaySettings(
+                connections=connections or settings.connections,
+                patience_s=patience,
+                folder=settings.databricks_folder,
+            ),
+            transport_settings(environ),
+            environ,
+        )
+        done, failures = _compare(catalog, choice.errands, how, quiet=as_json)
+    code = verify_report.told(store, choice, done, as_json=as_json) if done or not failures else 1
+    if failures:
+        raise failures[0]  # the others have been told
+    return code
+
+
+def _compare(
+    catalog: Catalog, errands: tuple[Errand, ...], how: SyncSettings, *, quiet: bool
+) -> tuple[list[Verification], list[LocaltrackError]]:
+    """Compare with one remote after the other; one that fails does not keep the others waiting."""
+    done: list[Verification] = []
+    failed: list[LocaltrackError] = []
+    stop = Stop()
+    with stopping(stop):
+        for errand in errands:
+            if stop.wanted:
+                break
+            if not quiet:
+                said = f"Comparing {wording.count(len(errand.runs), 'run')} with {errand.address.remote}"
+                click.echo(said, err=True)
+            watcher: Watcher = Silent() if quiet or not sys.stderr.isatty() else _Line(len(errand.runs))
+            try:
+                done.append(run_verification(catalog, errand, how, watcher, stop))
+            except LocaltrackError as error:
+                if failed:
+                    words.say(error.message, error.hint)
+                failed.append(error)
+            if isinstance(watcher, _Line):
+                watcher.close()
+    return done, failed
+
+
+class _Line:
+    """How it gets on, on one line of a terminal that is rewritten; a `replay.Watcher`."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._width = 0
+
+    def tick(self, progress: Progress, waiting: str) -> None:
+        """Show it."""
+        self._show(waiting or f"{progress.jobs_done:,} compared, {progress.requests:,} requests")
+
+    def close(self) -> None:
+        """Clear the line."""
+        self._show("")
+        sys.stderr.write("\r")
+        sys.stderr.flush()
+
+    def _show(self, text: str) -> None:
+        text = text[:79]
+        sys.stderr.write("\r" + text.ljust(self._width))
+        sys.stderr.flush()
+        self._width = len(text)

@@ -1,0 +1,1 @@
+"""The jobs that bring runs, logged models and experiments to a remote. Pure."""

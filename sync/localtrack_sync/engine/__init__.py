@@ -1,0 +1,1 @@
+"""Multiplexes jobs over one remote, and decides when a request may go out. Pure."""

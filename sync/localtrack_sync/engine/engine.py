@@ -1,0 +1,398 @@
+"""The replay engine: one state machine for one remote, without I/O. Pure.
+
+Jobs are generators (`run_job`, `model_job`, `experiment_job`, `remote_job`); the engine lets them take turns, keeps the
+number of open requests within bounds, waits when the remote is away, and repeats what may be repeated without asking.
+See `effects` for the loop that drives it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from heapq import heappop, heappush
+from typing import Any
+
+from localtrack_sync.delivery.experiment_job import experiment_job
+from localtrack_sync.engine.by_kind import job_of
+from localtrack_sync.engine.schedule import Gate
+from localtrack_sync.engine.slot import Key, Slot, understand
+from localtrack_sync.protocol.effects import (
+    Done,
+    Idle,
+    Local,
+    Outcome,
+    Perform,
+    Send,
+    Start,
+    Step,
+)
+from localtrack_sync.protocol.jobs import Ending, Job, JobResult, Progress, ReplaySettings, Results
+from localtrack_sync.protocol.request import PROBE
+from localtrack_sync.protocol.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
+from localtrack_sync.protocol.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
+from localtrack_sync.verification.verify_run import VERIFY_RUN
+
+#: Failures of one request while others are answered, after which its job ends for this pass.
+STUCK = 12
+#: What an experiment waits for that goes on when all runs and models have ended.
+_RUNS = "runs"
+#: Kinds of jobs that stand in an experiment.
+_IN_EXPERIMENT = frozenset({"run", "model"})
+#: Kinds of jobs that may hold much in memory: only so many may be at work.
+_HOLD_POINTS = frozenset({*_IN_EXPERIMENT, VERIFY_RUN})
+#: Job number of the probe that tries a remote that is away.
+PROBE_JOB = -1
+
+
+class Engine:
+    """Multiplexes jobs over one remote.
+
+    Args:
+        settings: how to replay.
+        jobs: what to bring to the remote.
+        rng: uniform random numbers in [0, 1), for jitter and attempt names.
+        verdicts: what outcomes mean; `verdict.judge` unless a test wants to know what happens without it.
+
+    Attributes:
+        results: grows as jobs end.
+        progress: grows as records are settled.
+    """
+
+    def __init__(
+        self, settings: ReplaySettings, jobs: Sequence[Job], rng: Callable[[], float], verdicts: Judge = judge
+    ) -> None:
+        assert settings.connections >= 1, "nothing can be sent without a connection"
+        self.settings = settings
+        self.results = Results()
+        self.progress = Progress()
+        self._desk = Desk(settings, rng, self.progress)
+        self._gate = Gate(rng, settings.patience_s, pace=self._desk.limits.pace)
+        self._judge = verdicts
+        self._slots: list[Slot] = []
+        self._by_key: dict[Key, Slot] = {}
+        self._backlog: deque[Slot] = deque()
+        self._asking: deque[Slot] = deque()
+        self._open: set[int] = set()
+        self._performing: Slot | None = None
+        self._begun = False
+        self._left = self._runs_left = 0
+        self._sleeping: list[tuple[float, int]] = []
+        self._most_active = 2 * settings.connections + 1
+        self._active = 0
+        for job in jobs:
+            if (job.kind, job.id) not in self._by_key:
+                self._spawn(job.kind, job.id, needed=False)
+
+    # --- the shell's side ---
+
+    def next(self, now: float) -> Step:
+        """What to do at `now` (seconds of a clock that never goes back)."""
+        assert self._performing is None, "the answer to the last Perform is missing"
+        if not self._begun:
+            self._begun = True
+            self._desk.started = now
+        assert now >= self._desk.now or self._desk.now == self._desk.started, "the clock went back"
+        self._desk.now = now
+        reason = self._gate.give_up(now)
+        if reason:
+            self.stop(reason)
+        self._wake(now)
+        while True:
+            slot = self._runnable()
+            if slot is not None:
+                step = self._resume(slot)
+                if step is not None:
+                    return step
+                continue
+            start = self._start(now)
+            if start is not None:
+                return start
+            if not self._left and not self._open:
+                return Done()
+            if not self._break_circle():
+                return self._idle()
+
+    def feed(self, job: int, answer: Any, now: float) -> None:
+        """Tell what came of the `Perform` or `Start` of a job."""
+        self._desk.now = max(now, self._desk.now)
+        if self._performing is not None:
+            slot = self._performing
+            assert slot.number == job, "an answer for another job"
+            self._performing = None
+            self._ready(slot, answer)
+            return
+        assert job in self._open, "an answer that nobody asked for"
+        self._open.discard(job)
+        self._hear(job, answer)
+
+    def stop(self, reason: str) -> None:
+        """End every job as soon as its open request is answered; what is left stays owed."""
+        if self.results.stopped:
+            return
+        self.results.stopped = reason
+        for slot in self._slots:
+            if slot.done or slot.number in self._open or slot is self._performing:
+                continue
+            end = Ended(Ending.OWED, reason)
+            if not slot.begun:
+                slot.answer = end
+            elif slot.ask is not None or slot.until is not None or slot.waits_for is not None:
+                slot.ask, slot.until, slot.waits_for = None, None, None
+                self._ready(slot, end)
+            # One that has an answer it has not read yet reads it first: it may say that a write was executed.
+        self._asking.clear()
+
+    # --- jobs ---
+
+    def _spawn(self, kind: str, job_id: str, *, needed: bool) -> Slot:
+        slot = Slot(len(self._slots), (kind, job_id), job_of(self._desk, kind, job_id, needed=needed), needed=needed)
+        self._slots.append(slot)
+        self._by_key[slot.key] = slot
+        self._left += 1
+        self._runs_left += kind in _IN_EXPERIMENT
+        self._backlog.append(slot)
+        return slot
+
+    def _ready(self, slot: Slot, answer: Any) -> None:
+        """The slot can go on. One that is at work goes first: it holds memory that others wait for."""
+        slot.answer = answer
+        if slot.active:
+            self._backlog.appendleft(slot)
+        else:
+            self._backlog.append(slot)
+
+    def _runnable(self) -> Slot | None:
+        """The next job that can go on, within the number of jobs that may be at work."""
+        for _ in range(len(self._backlog)):
+            slot = self._backlog.popleft()
+            if slot.active or isinstance(slot.answer, Ended):
+                return slot
+            if self._active < self._most_active or slot.key[0] not in _HOLD_POINTS:
+                slot.active = True
+                self._active += 1
+                return slot
+            self._backlog.appendleft(slot)
+            return None
+        return None
+
+    def _release(self, slot: Slot) -> None:
+        if slot.active:
+            slot.active = False
+            self._active -= 1
+
+    def _resume(self, slot: Slot) -> Step | None:
+        """Let a job take its next step; a step of the shell's comes back, None when it was the engine's own."""
+        answer, slot.answer = slot.answer, None
+        slot.begun = True
+        try:
+            wish = slot.job.throw(answer) if isinstance(answer, Ended) else slot.job.send(answer)
+        except StopIteration as stop:
+            self._finish(slot, stop.value)
+            return None
+        except Ended as ended:  # thrown into a job that had not begun
+            self._finish(slot, JobResult(*slot.key, ended.ending, ended.reason))
+            return None
+        return self._grant(slot, wish)
+
+    def _grant(self, slot: Slot, wish: Wish) -> Step | None:
+        if self.results.stopped and isinstance(wish, Ask | Wait | Need | AllRuns | Turn):
+            self._ready(slot, Ended(Ending.OWED, self.results.stopped))
+            return None
+        match wish:
+            case Ask():
+                slot.ask, slot.tries, slot.answers_then = wish, 0, self._gate.answers
+                self._asking.append(slot)
+            case Wait(until, why):
+                self._release(slot)
+                slot.until, slot.why = until, why
+                heappush(self._sleeping, (until, slot.number))
+            case Turn():
+                self._release(slot)
+                self._ready(slot, None)
+            case Bound():
+                slot.bound = wish
+                self._tell(slot)
+                self._ready(slot, None)
+            case Need(kind, job_id):
+                self._need(slot, (kind, job_id))
+            case Bring(kind, job_id):
+                if (kind, job_id) not in self._by_key:
+                    self._spawn(kind, job_id, needed=False)
+                self._ready(slot, None)
+            case AllRuns(experiment_id):
+                self._all_runs(slot, experiment_id)
+            case _:
+                return self._perform(slot, wish)
+        return None
+
+    def _perform(self, slot: Slot, effect: Local) -> Perform:
+        self._performing = slot
+        return Perform(slot.number, effect)
+
+    def _finish(self, slot: Slot, result: JobResult) -> None:
+        slot.done = True
+        self._left -= 1
+        self._release(slot)
+        if slot.key[0] != "remote":
+            self.results.put(replace(result, kind=slot.key[0], id=slot.key[1]))
+            self.progress.jobs_done = len(self.results.by_job)
+        self._tell(slot)
+
+    # --- jobs that need each other ---
+
+    def _need(self, slot: Slot, key: Key) -> None:
+        other = self._by_key.get(key)
+        if other is None and key[0] == "run":
+            self._ready(slot, None)
+            return
+        if other is None or (other.done and other.bound is None and key[0] == "experiment"):
+            other = self._spawn(*key, needed=True)
+        if other.bound is not None or other.done:
+            self._ready(slot, other.bound)
+            return
+        if key[0] == "experiment" and not other.needed:
+            other = self._needed_after_all(other)
+        self._release(slot)
+        slot.waits_for = key
+        other.waiters.append(slot)
+
+    def _needed_after_all(self, other: Slot) -> Slot:
+        """An experiment that was asked for on its own turns out to be needed: its job must bind it."""
+        if other.answer is None and not other.active and other.number not in self._open and other in self._backlog:
+            other.job = experiment_job(self._desk, other.key[1], needed=True)  # it has not begun: begin as needed
+            other.needed = True
+        return other
+
+    def _tell(self, slot: Slot) -> None:
+        """Answer those who wait for this job to be bound, or to be over."""
+        waiting, slot.waiters = slot.waiters, []
+        for waiter in waiting:
+            if waiter.waits_for != slot.key:
+                continue  # ended by `stop` meanwhile
+            waiter.waits_for = None
+            if slot.bound is None and slot.key[0] == "experiment" and not slot.needed and slot.done:
+                self._need(waiter, slot.key)  # it ended with nothing owed and without looking: ask again, as needed
+            else:
+                self._ready(waiter, slot.bound)
+        if slot.done and slot.key[0] in _IN_EXPERIMENT:
+            self._runs_left -= 1
+            if not self._runs_left:
+                self._after_runs()
+
+    def _all_runs(self, slot: Slot, experiment_id: str) -> None:
+        """Go on when no run or model is left that could still need the experiment."""
+        self._release(slot)
+        slot.waits_for = (_RUNS, experiment_id)
+        if not self._runs_left:
+            self._after_runs()
+
+    def _after_runs(self) -> None:
+        """The experiments that waited for the runs go on."""
+        for slot in self._slots:
+            if slot.waits_for is not None and slot.waits_for[0] == _RUNS:
+                slot.waits_for = None
+                self._ready(slot, None)
+
+    def _break_circle(self) -> bool:
+        """Runs that are each other's parents would wait for ever: let one of them go on without.
+
+        A logged model that waits for one of these is in no circle: nothing waits for it before its run is bound.
+        """
+        if self._open or self._asking or self._sleeping:
+            return False
+        for slot in self._slots:
+            if slot.key[0] == "run" and not slot.done and slot.waits_for is not None and slot.waits_for[0] == "run":
+                self._by_key[slot.waits_for].waiters.remove(slot)
+                slot.waits_for = None
+                self._ready(slot, None)
+                return True
+        raise AssertionError("jobs are left and nothing can happen")
+
+    # --- requests ---
+
+    def _start(self, now: float) -> Start | None:
+        if not self._asking or not self._has_room() or now < self._gate.ready_at:
+            return None
+        if self._gate.probing:
+            self._open.add(PROBE_JOB)
+            self.progress.requests += 1
+            return Start(PROBE_JOB, Send(PROBE))
+        slot = self._gate.take(self._asking, now)
+        if slot is None or slot.ask is None:
+            return None
+        self._open.add(slot.number)
+        self.progress.requests += 1
+        self.progress.bytes_sent += slot.ask.request.bytes_sent
+        return Start(slot.number, Send(slot.ask.request))
+
+    def _has_room(self) -> bool:
+        """Whether one more request may be open; a probe travels alone."""
+        return not self._open if self._gate.probing else len(self._open) < self.settings.connections
+
+    def _hear(self, job: int, outcome: Outcome) -> None:
+        now = self._desk.now
+        if job == PROBE_JOB:
+            self._note(self._judge(outcome), now)
+            return
+        slot = self._slots[job]
+        ask = slot.ask
+        assert ask is not None, "it was asked"
+        judged = understand(self._judge, ask, outcome)
+        if not ask.request.elsewhere and judged.verdict is not Verdict.UNREADABLE:
+            self._note(judged, now)
+        if judged.verdict is Verdict.MISROUTED and not ask.optional:
+            slot.ask = None
+            self.stop(f"this does not look like an MLflow server: {judged.words}")
+            self._ready(slot, Ended(Ending.OWED, self.results.stopped))
+            return
+        again = TRANSIENT if ask.safe else NOT_EXECUTED if ask.repeat else frozenset()
+        if judged.verdict in again:
+            self._again(slot, judged)
+            return
+        slot.ask = None
+        self._ready(slot, judged)
+
+    def _again(self, slot: Slot, judged: Judged) -> None:
+        """The same request once more, unless it alone fails while the remote answers others."""
+        slot.tries += 1
+        stopped = self.results.stopped
+        if stopped or (slot.tries >= STUCK and self._gate.answers > slot.answers_then):
+            slot.ask = None
+            self._ready(slot, Ended(Ending.OWED, stopped or f"the remote does not answer this: {judged.words}"))
+        else:
+            self._asking.appendleft(slot)
+
+    def _note(self, judged: Judged, now: float) -> None:
+        self._gate.note(judged, now)
+        self.progress.away_since = self._gate.away_since
+        self.progress.trouble = self._gate.trouble
+
+    # --- time ---
+
+    def _wake(self, now: float) -> None:
+        while self._sleeping and (self._sleeping[0][0] <= now or self._up(self._sleeping[0])):
+            alarm = heappop(self._sleeping)
+            if not self._up(alarm):
+                slot = self._slots[alarm[1]]
+                slot.until = None
+                self._ready(slot, None)
+
+    def _up(self, alarm: tuple[float, int]) -> bool:
+        """Whether that job is not asleep any more: it was ended by `stop`."""
+        slot = self._slots[alarm[1]]
+        return slot.done or slot.until != alarm[0]
+
+    def _idle(self) -> Idle:
+        times = [(until, self._slots[number].why) for until, number in self._sleeping[:1]]
+        why = f"the remote is away: {self._gate.trouble}"
+        if self._asking and self._has_room():
+            times.append(self._gate.opens(self._asking, self._desk.now))
+        gives_up = self._gate.gives_up_at()
+        if gives_up is not None and not self.results.stopped:
+            times.append((gives_up, why))
+        if not times:
+            assert self._open, "idle with nothing to wait for"
+            return Idle(None, "")
+        until, why = min(times)
+        return Idle(max(until, self._desk.now), why)

@@ -1,0 +1,62 @@
+"""A job's place in the engine, and what an answer means to the request that it answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from localtrack_sync.protocol.effects import Outcome, Reply
+from localtrack_sync.protocol.jobs import JobResult
+from localtrack_sync.protocol.steps import Ask, Bound, Wish
+from localtrack_sync.protocol.verdict import Judge, Judged, Verdict
+
+#: Kind and local id of a job.
+Key = tuple[str, str]
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One job at work, as the engine sees it.
+
+    Attributes:
+        answer: what to send into the generator next; an Ended is thrown instead.
+        active: holds one of the places for jobs that may keep points in memory.
+        needed: (experiments) some run waits for it.
+        tries: failures of the present request.
+        answers_then: the gate's answers when the present request was first sent.
+    """
+
+    number: int
+    key: Key
+    job: Generator[Wish, Any, JobResult]
+    answer: Any = None
+    begun: bool = False
+    active: bool = False
+    needed: bool = False
+    ask: Ask | None = None
+    tries: int = 0
+    answers_then: int = 0
+    until: float | None = None
+    why: str = ""
+    bound: Bound | None = None
+    done: bool = False
+    waits_for: Key | None = None
+    waiters: list[Slot] = field(default_factory=list)
+
+
+def understand(judge: Judge, ask: Ask, outcome: Outcome) -> Judged:
+    """The verdict, with the shape of the answer looked at."""
+    judged = judge(outcome)
+    good = isinstance(outcome, Reply) and 200 <= outcome.status <= 299  # noqa: PLR2004 - HTTP's own numbers
+    if isinstance(outcome, Reply) and good and (ask.text or (ask.empty and not outcome.text.strip())):
+        return Judged(Verdict.OK, {}, outcome.text, judged.status, headers=outcome.headers)
+    if judged.verdict is Verdict.OK:
+        if isinstance(outcome, Reply):
+            judged = replace(judged, headers=outcome.headers)
+        found: Any = judged.body
+        for name in ask.expects:
+            found = found.get(name) if isinstance(found, dict) else None
+        if ask.expects and not found:
+            return Judged(Verdict.UNKNOWN, {}, f"an answer without {'.'.join(ask.expects)}", judged.status)
+    return judged

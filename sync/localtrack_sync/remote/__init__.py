@@ -1,0 +1,1 @@
+"""The edge towards a server: addresses, credentials, TLS, connections, storages."""

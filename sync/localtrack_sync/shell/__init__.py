@@ -1,0 +1,1 @@
+"""Drives the engine: performs what it asks for, with a real clock, files and connections."""
