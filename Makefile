@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 20000
 # Kinds of servers, as tests/servers/kinds.py names them.
+# Processes that run tests: most tests wait for a server, or for time to pass.
+WORKERS ?= 4
 KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
 .PHONY: help demo test test-versions postgres lint bench simulate fault-matrix clean
@@ -21,7 +23,7 @@ demo: $(READY) ## Train offline, replay to a real MLflow server twice, compare
 	$(BIN)/python -m demo
 
 test: $(READY) ## Run the tests (makes a venv with a real MLflow server)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-versions: $(READY) ## Run what needs a server on each kind: 3.17 and 2.22; SQLite, PostgreSQL (make postgres), files
 	$(BIN)/python -m pytest -q -m versions
