@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 20000
-# Kinds of servers, as tests/servers/kinds.py names them.
 # Processes that run tests: most tests wait for a server, or for time to pass.
 WORKERS ?= 4
+# Kinds of servers, as tests/servers/kinds.py names them.
 KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
 .PHONY: help demo test test-versions postgres lint bench simulate fault-matrix clean
@@ -26,9 +26,9 @@ test: $(READY) ## Run the tests (makes a venv with a real MLflow server)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-versions: $(READY) ## Run what needs a server on each kind: 3.17 and 2.22; SQLite, PostgreSQL (make postgres), files
-	$(BIN)/python -m pytest -q -m versions
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m versions
 	@for kind in $(KINDS); do echo "== $$kind"; \
-	  LOCALTRACK_TEST_SERVER=$$kind $(BIN)/python -m pytest -q -m "server and not versions" tests/acceptance || exit 1; \
+	  LOCALTRACK_TEST_SERVER=$$kind $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "server and not versions" tests/acceptance || exit 1; \
 	done
 
 postgres: ## Install a PostgreSQL server from Debian's packages (as root), for test-versions
