@@ -111,6 +111,8 @@ TAMPERINGS: dict[str, tuple[str, tuple[str, str, str]]] = {
 
 def tamper(server: MlflowServer, sql: str, run_id: str) -> None:
     """Change one run in the server's database, behind its back."""
+    if not Path(server.database).exists():
+        pytest.skip("what is changed here is the SQLite file of the server, and this kind has none")
     with closing(sqlite3.connect(server.database, timeout=30)) as database, database:
         for statement in sql.split(";"):
             tables = ("DELETE", "UPDATE")
