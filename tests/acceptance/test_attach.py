@@ -182,6 +182,7 @@ with mlflow.start_run(attach=True):
 """
 
 
+@pytest.mark.usefixtures("modern_server")
 def test_a_script_goes_on_with_the_run_that_it_was_handed_down(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader
 ) -> None:

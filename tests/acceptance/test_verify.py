@@ -158,6 +158,7 @@ def test_a_second_run_with_our_uid_is_found(
     assert remote["runs"][0]["remote_run_id"] == there["run_id"]
 
 
+@pytest.mark.usefixtures("modern_server")
 @pytest.mark.parametrize(
     ("path", "body", "expected"),
     [

@@ -28,6 +28,13 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, server_kind: Kind) -
         yield server
 
 
+@pytest.fixture
+def modern_server(server_kind: Kind) -> None:
+    """Skip on kinds without logged models and without the route that removes an experiment's tag (before 3.0)."""
+    if not server_kind.has_models:
+        pytest.skip(f"{server_kind.name} lacks what this test uses; see tests/acceptance/test_versions.py")
+
+
 @pytest.fixture(scope="session")
 def mlflow_reader() -> Iterator[MlflowReader]:
     """MLflow's own client, to read any server."""
