@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.cli import failures as words
@@ -17,6 +18,8 @@ from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.store.accounts import errand_accounts
 from localtrack_sync.store.choice import Choice, Errand
+
+T = TypeVar("T")
 
 
 def deliver(
@@ -31,20 +34,29 @@ def deliver(
         how: settings.
         quiet: no progress.
     """
-    ended: list[Ended] = []
+    return one_by_one(choice.errands, lambda errand, stop: _run(catalog, errand, now, how, stop, quiet=quiet))
+
+
+def one_by_one(errands: Sequence[Errand], run: Callable[[Errand, Stop], T]) -> tuple[list[T], list[LocaltrackError]]:
+    """Do something with one remote after the other until somebody stops it; one that fails holds up no other.
+
+    Returns:
+        What came of it, and why some could not be done (all but the first have been told).
+    """
+    done: list[T] = []
     failed: list[LocaltrackError] = []
     stop = Stop()
     with stopping(stop):
-        for errand in choice.errands:
+        for errand in errands:
             if stop.wanted:
                 break
             try:
-                ended.append(_run(catalog, errand, now, how, stop, quiet=quiet))
+                done.append(run(errand, stop))
             except LocaltrackError as error:
                 if failed:
                     words.say(error.message, error.hint)
                 failed.append(error)
-    return ended, failed
+    return done, failed
 
 
 def _run(

@@ -17,6 +17,7 @@ from localtrack.settings import DIALECTS, Settings, load
 from localtrack.store import Store
 from localtrack_sync.commands import summary
 from localtrack_sync.commands.errands import deliver
+from localtrack_sync.commands.options import connections_option, experiment_option, patience_option, run_option
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import Address, parse_remote
 from localtrack_sync.remote.transport import TransportSettings
@@ -53,10 +54,8 @@ class Wanted:
     help="How to talk to a server that is named by an address. Default: LOCALTRACK_DIALECT, else auto: databricks for "
     "hosts of Databricks, mlflow for all others.",
 )
-@click.option(
-    "--run", "runs", multiple=True, metavar="ID", help="Only this run (or the beginning of its id). Repeatable."
-)
-@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of this one. Repeatable.")
+@run_option
+@experiment_option
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, per run; contact nobody.")
 @click.option(
     "--repair",
@@ -70,20 +69,8 @@ class Wanted:
     help="How long a request whose reply was lost may still be executed. Default: LOCALTRACK_SETTLE_SECONDS, else 120, "
     "for Databricks 300.",
 )
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="Requests open at once. Default: LOCALTRACK_CONNECTIONS, else 2.",
-)
-@click.option(
-    "--patience",
-    type=click.FloatRange(0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to try when the server is away.",
-)
+@connections_option
+@patience_option
 @store_option
 @json_option
 def sync(

@@ -9,19 +9,18 @@ from collections.abc import Mapping
 import click
 
 from localtrack.catalog.catalog import Catalog
-from localtrack.cli import failures as words
 from localtrack.cli import wording
 from localtrack.cli.options import existing, json_option, store_option
-from localtrack.errors import LocaltrackError
 from localtrack.settings import DIALECTS, load
 from localtrack.store import Store
 from localtrack_sync.commands import verify_report
-from localtrack_sync.commands.errands import stopping
+from localtrack_sync.commands.errands import one_by_one
+from localtrack_sync.commands.options import connections_option, experiment_option, patience_option, run_option
 from localtrack_sync.commands.progress import Silent
 from localtrack_sync.commands.sync_command import Wanted, chosen, no_remote, transport_settings
 from localtrack_sync.protocol.jobs import Progress, ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
-from localtrack_sync.shell.replay import Stop, Watcher
+from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.session import SyncSettings
 from localtrack_sync.shell.verify_session import Verification, run_verification
 from localtrack_sync.store.choice import Errand
@@ -34,24 +33,10 @@ from localtrack_sync.store.choice import Errand
     type=click.Choice(DIALECTS),
     help="How to talk to a server that is named by an address; as for `localtrack sync`.",
 )
-@click.option(
-    "--run", "runs", multiple=True, metavar="ID", help="Only this run (or the beginning of its id). Repeatable."
-)
-@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of this one. Repeatable.")
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="Requests open at once. Default: LOCALTRACK_CONNECTIONS, else 2.",
-)
-@click.option(
-    "--patience",
-    type=click.FloatRange(0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to try when the server is away.",
-)
+@run_option
+@experiment_option
+@connections_option
+@patience_option
 @store_option
 @json_option
 def verify(
@@ -88,44 +73,32 @@ def verify(
             transport_settings(environ),
             environ,
         )
-        done, failures = _compare(catalog, choice.errands, how, quiet=as_json)
+        done, failures = one_by_one(
+            choice.errands, lambda errand, stop: _compare(catalog, errand, how, stop, quiet=as_json)
+        )
     code = verify_report.told(store, choice, done, as_json=as_json) if done or not failures else 1
     if failures:
         raise failures[0]  # the others have been told
     return code
 
 
-def _compare(
-    catalog: Catalog, errands: tuple[Errand, ...], how: SyncSettings, *, quiet: bool
-) -> tuple[list[Verification], list[LocaltrackError]]:
-    """Compare with one remote after the other; one that fails does not keep the others waiting."""
-    done: list[Verification] = []
-    failed: list[LocaltrackError] = []
-    stop = Stop()
-    with stopping(stop):
-        for errand in errands:
-            if stop.wanted:
-                break
-            if not quiet:
-                said = f"Comparing {wording.count(len(errand.runs), 'run')} with {errand.address.remote}"
-                click.echo(said, err=True)
-            watcher: Watcher = Silent() if quiet or not sys.stderr.isatty() else _Line(len(errand.runs))
-            try:
-                done.append(run_verification(catalog, errand, how, watcher, stop))
-            except LocaltrackError as error:
-                if failed:
-                    words.say(error.message, error.hint)
-                failed.append(error)
-            if isinstance(watcher, _Line):
-                watcher.close()
-    return done, failed
+def _compare(catalog: Catalog, errand: Errand, how: SyncSettings, stop: Stop, *, quiet: bool) -> Verification:
+    if not quiet:
+        said = f"Comparing {wording.count(len(errand.runs), 'run')} with {errand.address.remote}"
+        click.echo(said, err=True)
+    if quiet or not sys.stderr.isatty():
+        return run_verification(catalog, errand, how, Silent(), stop)
+    line = _Line()
+    try:
+        return run_verification(catalog, errand, how, line, stop)
+    finally:
+        line.close()
 
 
 class _Line:
     """How it gets on, on one line of a terminal that is rewritten; a `replay.Watcher`."""
 
-    def __init__(self, runs: int) -> None:
-        self._runs = runs
+    def __init__(self) -> None:
         self._width = 0
 
     def tick(self, progress: Progress, waiting: str) -> None:

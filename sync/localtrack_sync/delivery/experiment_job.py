@@ -1,8 +1,7 @@
 """The job of one experiment: bind it by name, bring its name, tags and life. Pure.
 
 The name is the identity: a remote has one experiment of a name, deleted ones included, so a lost reply needs no
-    settle time
-here. An experiment that others made is shared: it is filled, but never renamed or deleted.
+settle time here. An experiment that others made is shared: it is filled, but never renamed or deleted.
 """
 
 from __future__ import annotations

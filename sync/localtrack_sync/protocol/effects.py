@@ -193,8 +193,7 @@ class ReadPoints:
         after: incarnation -> position; a journal that is not named starts at its beginning.
         upto: incarnation -> last position wanted; a journal that is not named is not read at all.
         distinct: leave out every point p that has an identical twin q (same key, step, timestamp, value; NaN equals
-            NaN,
-            -0.0 equals 0.0) which is settled (q at or before `after`) or is read earlier (q in the range of this
+            NaN, -0.0 equals 0.0) which is settled (q at or before `after`) or is read earlier (q in the range of this
             read, and (q.incarnation, q.pos) < (p.incarnation, p.pos)). A twin beyond `upto`, or in a journal that is
             not named in `upto` and lies after `after`, does not count. Asked for on remotes that store a point twice
             when it is sent twice.

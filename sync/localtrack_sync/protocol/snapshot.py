@@ -13,8 +13,25 @@ from localtrack_sync.protocol.request import ATTEMPT_TAG, RUN_NAME_TAG, UID_TAG
 from localtrack_sync.protocol.values import Identity, remote_identity
 
 
+class _Tagged:
+    """Something that a create of ours may have made: its tags say so."""
+
+    __slots__ = ()
+    tags: dict[str, str]
+
+    @property
+    def attempt(self) -> str:
+        """Which create made it."""
+        return self.tags.get(ATTEMPT_TAG, "")
+
+    @property
+    def uid(self) -> str:
+        """Local id that it was made for, "" when localtrack did not make it."""
+        return self.tags.get(UID_TAG, "")
+
+
 @dataclass(frozen=True, slots=True)
-class RemoteRun:
+class RemoteRun(_Tagged):
     """A run as the remote showed it.
 
     Attributes:
@@ -47,19 +64,9 @@ class RemoteRun:
         """How much there is in it."""
         return len(self.params) + len(self.latest) + len(self.tags)
 
-    @property
-    def attempt(self) -> str:
-        """Which create made it."""
-        return self.tags.get(ATTEMPT_TAG, "")
-
-    @property
-    def uid(self) -> str:
-        """Local run id that it was made for, "" when localtrack did not make it."""
-        return self.tags.get(UID_TAG, "")
-
 
 @dataclass(frozen=True, slots=True)
-class RemoteModel:
+class RemoteModel(_Tagged):
     """A logged model as the remote showed it.
 
     Attributes:
@@ -85,16 +92,6 @@ class RemoteModel:
     def content(self) -> int:
         """How much there is in it."""
         return len(self.params) + len(self.metrics) + len(self.tags)
-
-    @property
-    def attempt(self) -> str:
-        """Which create made it."""
-        return self.tags.get(ATTEMPT_TAG, "")
-
-    @property
-    def uid(self) -> str:
-        """Local model id that it was made for, "" when localtrack did not make it."""
-        return self.tags.get(UID_TAG, "")
 
 
 #: What carries our uid.

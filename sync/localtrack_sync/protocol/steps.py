@@ -1,8 +1,7 @@
 """What a job of the engine may yield besides the shell's effects, and what all jobs share. Pure.
 
 A job is a generator: it yields what it wants and is sent the answer. So the order of its steps reads from top to
-    bottom,
-and nothing in it can do I/O.
+bottom, and nothing in it can do I/O.
 """
 
 from __future__ import annotations
