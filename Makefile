@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 SEEDS ?= 20000
 # Processes that run tests: most tests wait for a server, or for time to pass.
 WORKERS ?= 4
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 # Kinds of servers, as tests/servers/kinds.py names them.
 KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
@@ -23,12 +24,12 @@ demo: $(READY) ## Train offline, replay to a real MLflow server twice, compare
 	$(BIN)/python -m demo
 
 test: $(READY) ## Run the tests (makes a venv with a real MLflow server)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	$(PYTEST)
 
 test-versions: $(READY) ## Run what needs a server on each kind: 3.17 and 2.22; SQLite, PostgreSQL (make postgres), files
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m versions
+	$(PYTEST) -m versions
 	@for kind in $(KINDS); do echo "== $$kind"; \
-	  LOCALTRACK_TEST_SERVER=$$kind $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "server and not versions" tests/acceptance || exit 1; \
+	  LOCALTRACK_TEST_SERVER=$$kind $(PYTEST) -m "server and not versions" tests/acceptance || exit 1; \
 	done
 
 postgres: ## Install a PostgreSQL server from Debian's packages (as root), for test-versions
