@@ -314,6 +314,7 @@ def test_a_big_file_needs_no_more_memory_than_a_small_one(
     assert peaks[1] - peaks[0] < 20_000, peaks
 
 
+@pytest.mark.usefixtures("modern_server")
 def test_a_logged_model_is_whole_before_it_is_ready(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, proxy: FaultProxy
 ) -> None:
@@ -354,6 +355,7 @@ def finalizes(seen: Seen) -> bool:
     return seen.what.startswith("PATCH") and b"READY" in seen.body
 
 
+@pytest.mark.usefixtures("modern_server")
 def test_a_model_with_a_missing_file_does_not_become_ready(tmp_path: Path, proxy: FaultProxy) -> None:
     """A file that is gone is parked, the model stays PENDING there; when the file is back both are delivered."""
     made = world(tmp_path / "store", f"exp {tmp_path.name}")

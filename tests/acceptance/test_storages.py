@@ -45,6 +45,7 @@ def in_parts(server: MlflowServer) -> Storage:
     return Storage(server.port, server.home / "artifacts")
 
 
+@pytest.mark.usefixtures("modern_server")
 @pytest.mark.parametrize("fault", [{}, {"PUT part 3": 2}, {"create": 1}, {"PUT part 1": 1, "PUT part 5": 1}], ids=str)
 def test_a_large_file_goes_up_in_parts(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader, fault: dict[str, int]
@@ -62,6 +63,7 @@ def test_a_large_file_goes_up_in_parts(
     assert storage.log.count("complete") == 1
 
 
+@pytest.mark.usefixtures("modern_server")
 def test_a_lost_complete_is_proven_by_the_list(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader
 ) -> None:
@@ -84,6 +86,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("modern_server")
 def test_an_upload_in_parts_goes_on_after_a_kill(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader
 ) -> None:
@@ -113,6 +116,7 @@ def test_an_upload_in_parts_goes_on_after_a_kill(
     assert unlike(made, mlflow_server, mlflow_reader, run_id) == []
 
 
+@pytest.mark.usefixtures("modern_server")
 def test_a_file_that_changes_between_its_parts_is_not_put_together(
     tmp_path: Path, mlflow_server: MlflowServer, mlflow_reader: MlflowReader
 ) -> None:

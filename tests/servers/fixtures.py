@@ -30,7 +30,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, server_kind: Kind) -
 
 @pytest.fixture
 def modern_server(server_kind: Kind) -> None:
-    """Skip on kinds without logged models and without the route that removes an experiment's tag (before 3.0)."""
+    """Skip on kinds before 3.0: no logged models, no uploads in parts, no route that removes an experiment's tag."""
     if not server_kind.has_models:
         pytest.skip(f"{server_kind.name} lacks what this test uses; see tests/acceptance/test_versions.py")
 

@@ -235,7 +235,7 @@ class FaultProxy:
 
 
 def read_message(stream: BinaryIO) -> tuple[bytes, bytes] | None:
-    """Head and body of one HTTP message with a Content-Length; None at the end of the connection."""
+    """Head and body of one HTTP message, chunks with their sizes as they came; None at the end of the connection."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         line = stream.readline()
@@ -247,8 +247,24 @@ def read_message(stream: BinaryIO) -> tuple[bytes, bytes] | None:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length":
             length = int(value)
-        assert name.strip().lower() != b"transfer-encoding", "this proxy reads messages with a Content-Length only"
+        if name.strip().lower() == b"transfer-encoding":
+            assert value.strip().lower() == b"chunked", "no server sends anything else"
+            return head, _chunks(stream)
     return head, stream.read(length)
+
+
+def _chunks(stream: BinaryIO) -> bytes:
+    """A chunked body, framing included (RFC 9112 section 7.1); what of it came, when the connection ends before it."""
+    body = b""
+    size = -1
+    while size != 0 and (line := stream.readline()):
+        size = int(line.partition(b";")[0], 16)
+        body += line + (stream.read(size + len(b"\r\n")) if size else b"")
+    while line := stream.readline():  # trailers, and the empty line that ends them
+        body += line
+        if line == b"\r\n":
+            break
+    return body
 
 
 def _reply(answer: Answer) -> bytes:
