@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.servers.fixtures import mlflow_reader, mlflow_server, modern_server, proxy, server_kind
+from tests.servers.fixtures import mlflow_reader, mlflow_server, modern_server, proxy, server_kind, sql_server
 
-__all__ = ["mlflow_reader", "mlflow_server", "modern_server", "proxy", "server_kind"]
+__all__ = ["mlflow_reader", "mlflow_server", "modern_server", "proxy", "server_kind", "sql_server"]

@@ -42,7 +42,7 @@ def told(store: str, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.server
-@pytest.mark.usefixtures("modern_server")
+@pytest.mark.usefixtures("modern_server", "sql_server")
 def test_everything_that_was_logged_offline_arrives_and_verify_says_so(
     tmp_path: Path, mlflow_server: MlflowServer
 ) -> None:

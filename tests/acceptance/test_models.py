@@ -178,7 +178,7 @@ HITS: dict[str, tuple[tuple[str, Fault, tuple[int, ...]], ...]] = {
 }
 
 
-@pytest.mark.usefixtures("modern_server")
+@pytest.mark.usefixtures("modern_server", "sql_server")
 @pytest.mark.parametrize("hits", HITS.values(), ids=[*HITS])
 def test_models_inputs_and_outputs_arrive_once(
     tmp_path: Path, mlflow_server: MlflowServer, proxy: FaultProxy, hits: tuple[tuple[str, Fault, tuple[int, ...]], ...]
@@ -199,7 +199,7 @@ def test_models_inputs_and_outputs_arrive_once(
     assert count() == writes
 
 
-@pytest.mark.usefixtures("modern_server")
+@pytest.mark.usefixtures("modern_server", "sql_server")
 def test_a_lost_delivery_state_makes_no_second_model(
     tmp_path: Path, mlflow_server: MlflowServer, proxy: FaultProxy
 ) -> None:
