@@ -91,3 +91,9 @@ class BusyError(ReplayError):
 
 class CredentialError(ReplayError):
     """Credentials are missing, or may not be sent to that remote."""
+
+
+class SettingsError(LocaltrackError):
+    """A setting has a value that it cannot have; the message names both. The exit code of a usage error."""
+
+    exit_code = 2

@@ -17,10 +17,11 @@ from localtrack_sync.commands import verify_report
 from localtrack_sync.commands.errands import one_by_one
 from localtrack_sync.commands.options import connections_option, experiment_option, patience_option, run_option
 from localtrack_sync.commands.progress import Silent
-from localtrack_sync.commands.sync_command import Wanted, chosen, no_remote, transport_settings
+from localtrack_sync.commands.sync_command import no_remote
 from localtrack_sync.protocol.jobs import Progress, ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.selection import Wanted, chosen, transport_settings
 from localtrack_sync.shell.session import SyncSettings
 from localtrack_sync.shell.verify_session import Verification, run_verification
 from localtrack_sync.store.choice import Errand
