@@ -1,4 +1,4 @@
-"""How the daemon works, as one value. docs/settings.md explains each; `localtrack config` shows where each comes from."""
+"""How the daemon works, as one value; docs/settings.md explains each, `localtrack config` shows where it comes from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DaemonSettings:
         poll_seconds_without_events: how often to look where events do not exist (network file systems).
         artifact_scan_seconds: how often artifact directories are looked through for files that others wrote there.
         retry_cap_seconds: the longest pause before a remote that is away is tried again.
-        splay_seconds: the first requests are put off by a random part of this: for sites that start many daemons at once.
+        splay_seconds: the first requests are put off by a random part of this (sites with many daemons).
         reconnect_splay_seconds: the same after a long outage.
         long_outage_seconds: how long a remote must have been away for that.
         connections_max: requests open at once to one remote, at most; how many there are adapts.
