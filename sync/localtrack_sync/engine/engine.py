@@ -8,15 +8,14 @@ See `effects` for the loop that drives it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
-from localtrack_sync.delivery.experiment_job import experiment_job
-from localtrack_sync.engine.by_kind import job_of
+from localtrack_sync.engine.roster import Roster
 from localtrack_sync.engine.schedule import Gate
-from localtrack_sync.engine.slot import Key, Slot, understand
+from localtrack_sync.engine.slot import Slot, understand
 from localtrack_sync.protocol.effects import (
     Done,
     Idle,
@@ -31,16 +30,9 @@ from localtrack_sync.protocol.jobs import Ending, Job, JobResult, Progress, Repl
 from localtrack_sync.protocol.request import PROBE
 from localtrack_sync.protocol.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
 from localtrack_sync.protocol.verdict import NOT_EXECUTED, TRANSIENT, Judge, Judged, Verdict, judge
-from localtrack_sync.verification.verify_run import VERIFY_RUN
 
 #: Failures of one request while others are answered, after which its job ends for this pass.
 STUCK = 12
-#: What an experiment waits for that goes on when all runs and models have ended.
-_RUNS = "runs"
-#: Kinds of jobs that stand in an experiment.
-_IN_EXPERIMENT = frozenset({"run", "model"})
-#: Kinds of jobs that may hold much in memory: only so many may be at work.
-_HOLD_POINTS = frozenset({*_IN_EXPERIMENT, VERIFY_RUN})
 #: Job number of the probe that tries a remote that is away.
 PROBE_JOB = -1
 
@@ -60,31 +52,57 @@ class Engine:
     """
 
     def __init__(
-        self, settings: ReplaySettings, jobs: Sequence[Job], rng: Callable[[], float], verdicts: Judge = judge
+        self,
+        settings: ReplaySettings,
+        jobs: Sequence[Job],
+        rng: Callable[[], float],
+        verdicts: Judge = judge,
+        gate: Gate | None = None,
     ) -> None:
         assert settings.connections >= 1, "nothing can be sent without a connection"
         self.settings = settings
         self.results = Results()
         self.progress = Progress()
         self._desk = Desk(settings, rng, self.progress)
-        self._gate = Gate(rng, settings.patience_s, pace=self._desk.limits.pace)
+        self._gate = gate or Gate(rng, settings.patience_s, pace=self._desk.limits.pace)
         self._judge = verdicts
-        self._slots: list[Slot] = []
-        self._by_key: dict[Key, Slot] = {}
-        self._backlog: deque[Slot] = deque()
+        self._roster = Roster(self._desk, 2 * settings.connections + 1)
         self._asking: deque[Slot] = deque()
         self._open: set[int] = set()
         self._performing: Slot | None = None
         self._begun = False
-        self._left = self._runs_left = 0
         self._sleeping: list[tuple[float, int]] = []
-        self._most_active = 2 * settings.connections + 1
-        self._active = 0
-        for job in jobs:
-            if (job.kind, job.id) not in self._by_key:
-                self._spawn(job.kind, job.id, needed=False)
+        self._ended: list[JobResult] = []
+        for job in dict.fromkeys(jobs):
+            self._roster.add(job)
 
     # --- the shell's side ---
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """There is news of these: let them run, once more when they are at work. A stopped engine takes no more."""
+        if not self.results.stopped:
+            for job in jobs:
+                self._roster.add(job)
+
+    def take(self) -> list[JobResult]:
+        """Results since this was asked last, in the order of ending; a job that ran twice has two.
+
+        What was remembered of runs and models that ended is dropped with it: for whoever drives an engine for long.
+        """
+        ended, self._ended = self._ended, []
+        for result in ended:
+            self.results.by_job.pop((result.kind, result.id), None)
+        self._roster.forget_runs()
+        return ended
+
+    @property
+    def jobs_left(self) -> int:
+        """Jobs that have not ended."""
+        return self._roster.left
+
+    def set_wall(self, offset_s: float) -> None:
+        """The system's clock was set: seconds since the epoch minus the clock of `next` are now `offset_s`."""
+        self.settings = self._desk.settings = replace(self.settings, wall_offset_s=offset_s)
 
     def next(self, now: float) -> Step:
         """What to do at `now` (seconds of a clock that never goes back)."""
@@ -99,7 +117,7 @@ class Engine:
             self.stop(reason)
         self._wake(now)
         while True:
-            slot = self._runnable()
+            slot = self._roster.runnable()
             if slot is not None:
                 step = self._resume(slot)
                 if step is not None:
@@ -108,7 +126,7 @@ class Engine:
             start = self._start(now)
             if start is not None:
                 return start
-            if not self._left and not self._open:
+            if not self._roster.left and not self._open:
                 return Done()
             if not self._break_circle():
                 return self._idle()
@@ -120,7 +138,7 @@ class Engine:
             slot = self._performing
             assert slot.number == job, "an answer for another job"
             self._performing = None
-            self._ready(slot, answer)
+            self._roster.ready(slot, answer)
             return
         assert job in self._open, "an answer that nobody asked for"
         self._open.discard(job)
@@ -131,55 +149,20 @@ class Engine:
         if self.results.stopped:
             return
         self.results.stopped = reason
-        for slot in self._slots:
-            if slot.done or slot.number in self._open or slot is self._performing:
+        for slot in self._roster.slots:
+            slot.again = False
+            if slot.number in self._open or slot is self._performing:
                 continue
             end = Ended(Ending.OWED, reason)
             if not slot.begun:
                 slot.answer = end
             elif slot.ask is not None or slot.until is not None or slot.waits_for is not None:
                 slot.ask, slot.until, slot.waits_for = None, None, None
-                self._ready(slot, end)
+                self._roster.ready(slot, end)
             # One that has an answer it has not read yet reads it first: it may say that a write was executed.
         self._asking.clear()
 
     # --- jobs ---
-
-    def _spawn(self, kind: str, job_id: str, *, needed: bool) -> Slot:
-        slot = Slot(len(self._slots), (kind, job_id), job_of(self._desk, kind, job_id, needed=needed), needed=needed)
-        self._slots.append(slot)
-        self._by_key[slot.key] = slot
-        self._left += 1
-        self._runs_left += kind in _IN_EXPERIMENT
-        self._backlog.append(slot)
-        return slot
-
-    def _ready(self, slot: Slot, answer: Any) -> None:
-        """The slot can go on. One that is at work goes first: it holds memory that others wait for."""
-        slot.answer = answer
-        if slot.active:
-            self._backlog.appendleft(slot)
-        else:
-            self._backlog.append(slot)
-
-    def _runnable(self) -> Slot | None:
-        """The next job that can go on, within the number of jobs that may be at work."""
-        for _ in range(len(self._backlog)):
-            slot = self._backlog.popleft()
-            if slot.active or isinstance(slot.answer, Ended):
-                return slot
-            if self._active < self._most_active or slot.key[0] not in _HOLD_POINTS:
-                slot.active = True
-                self._active += 1
-                return slot
-            self._backlog.appendleft(slot)
-            return None
-        return None
-
-    def _release(self, slot: Slot) -> None:
-        if slot.active:
-            slot.active = False
-            self._active -= 1
 
     def _resume(self, slot: Slot) -> Step | None:
         """Let a job take its next step; a step of the shell's comes back, None when it was the engine's own."""
@@ -197,31 +180,30 @@ class Engine:
 
     def _grant(self, slot: Slot, wish: Wish) -> Step | None:
         if self.results.stopped and isinstance(wish, Ask | Wait | Need | AllRuns | Turn):
-            self._ready(slot, Ended(Ending.OWED, self.results.stopped))
+            self._roster.ready(slot, Ended(Ending.OWED, self.results.stopped))
             return None
         match wish:
             case Ask():
                 slot.ask, slot.tries, slot.answers_then = wish, 0, self._gate.answers
                 self._asking.append(slot)
             case Wait(until, why):
-                self._release(slot)
+                self._roster.release(slot)
                 slot.until, slot.why = until, why
                 heappush(self._sleeping, (until, slot.number))
             case Turn():
-                self._release(slot)
-                self._ready(slot, None)
+                self._roster.release(slot)
+                self._roster.ready(slot, None)
             case Bound():
                 slot.bound = wish
-                self._tell(slot)
-                self._ready(slot, None)
+                self._roster.tell(slot)
+                self._roster.ready(slot, None)
             case Need(kind, job_id):
-                self._need(slot, (kind, job_id))
+                self._roster.need(slot, (kind, job_id))
             case Bring(kind, job_id):
-                if (kind, job_id) not in self._by_key:
-                    self._spawn(kind, job_id, needed=False)
-                self._ready(slot, None)
+                self._roster.bring((kind, job_id))
+                self._roster.ready(slot, None)
             case AllRuns(experiment_id):
-                self._all_runs(slot, experiment_id)
+                self._roster.all_runs(slot, experiment_id)
             case _:
                 return self._perform(slot, wish)
         return None
@@ -231,82 +213,19 @@ class Engine:
         return Perform(slot.number, effect)
 
     def _finish(self, slot: Slot, result: JobResult) -> None:
-        slot.done = True
-        self._left -= 1
-        self._release(slot)
         if slot.key[0] != "remote":
-            self.results.put(replace(result, kind=slot.key[0], id=slot.key[1]))
-            self.progress.jobs_done = len(self.results.by_job)
-        self._tell(slot)
-
-    # --- jobs that need each other ---
-
-    def _need(self, slot: Slot, key: Key) -> None:
-        other = self._by_key.get(key)
-        if other is None and key[0] == "run":
-            self._ready(slot, None)
-            return
-        if other is None or (other.done and other.bound is None and key[0] == "experiment"):
-            other = self._spawn(*key, needed=True)
-        if other.bound is not None or other.done:
-            self._ready(slot, other.bound)
-            return
-        if key[0] == "experiment" and not other.needed:
-            other = self._needed_after_all(other)
-        self._release(slot)
-        slot.waits_for = key
-        other.waiters.append(slot)
-
-    def _needed_after_all(self, other: Slot) -> Slot:
-        """An experiment that was asked for on its own turns out to be needed: its job must bind it."""
-        if other.answer is None and not other.active and other.number not in self._open and other in self._backlog:
-            other.job = experiment_job(self._desk, other.key[1], needed=True)  # it has not begun: begin as needed
-            other.needed = True
-        return other
-
-    def _tell(self, slot: Slot) -> None:
-        """Answer those who wait for this job to be bound, or to be over."""
-        waiting, slot.waiters = slot.waiters, []
-        for waiter in waiting:
-            if waiter.waits_for != slot.key:
-                continue  # ended by `stop` meanwhile
-            waiter.waits_for = None
-            if slot.bound is None and slot.key[0] == "experiment" and not slot.needed and slot.done:
-                self._need(waiter, slot.key)  # it ended with nothing owed and without looking: ask again, as needed
-            else:
-                self._ready(waiter, slot.bound)
-        if slot.done and slot.key[0] in _IN_EXPERIMENT:
-            self._runs_left -= 1
-            if not self._runs_left:
-                self._after_runs()
-
-    def _all_runs(self, slot: Slot, experiment_id: str) -> None:
-        """Go on when no run or model is left that could still need the experiment."""
-        self._release(slot)
-        slot.waits_for = (_RUNS, experiment_id)
-        if not self._runs_left:
-            self._after_runs()
-
-    def _after_runs(self) -> None:
-        """The experiments that waited for the runs go on."""
-        for slot in self._slots:
-            if slot.waits_for is not None and slot.waits_for[0] == _RUNS:
-                slot.waits_for = None
-                self._ready(slot, None)
+            ended = replace(result, kind=slot.key[0], id=slot.key[1])
+            self.results.put(ended)
+            self._ended.append(ended)
+            self.progress.jobs_done += 1
+        self._roster.finish(slot)
 
     def _break_circle(self) -> bool:
-        """Runs that are each other's parents would wait for ever: let one of them go on without.
-
-        A logged model that waits for one of these is in no circle: nothing waits for it before its run is bound.
-        """
+        """Let one of the runs go on that wait for each other."""
         if self._open or self._asking or self._sleeping:
             return False
-        for slot in self._slots:
-            if slot.key[0] == "run" and not slot.done and slot.waits_for is not None and slot.waits_for[0] == "run":
-                self._by_key[slot.waits_for].waiters.remove(slot)
-                slot.waits_for = None
-                self._ready(slot, None)
-                return True
+        if self._roster.break_circle():
+            return True
         raise AssertionError("jobs are left and nothing can happen")
 
     # --- requests ---
@@ -335,7 +254,7 @@ class Engine:
         if job == PROBE_JOB:
             self._note(self._judge(outcome), now)
             return
-        slot = self._slots[job]
+        slot = self._roster[job]
         ask = slot.ask
         assert ask is not None, "it was asked"
         judged = understand(self._judge, ask, outcome)
@@ -344,14 +263,14 @@ class Engine:
         if judged.verdict is Verdict.MISROUTED and not ask.optional:
             slot.ask = None
             self.stop(f"this does not look like an MLflow server: {judged.words}")
-            self._ready(slot, Ended(Ending.OWED, self.results.stopped))
+            self._roster.ready(slot, Ended(Ending.OWED, self.results.stopped))
             return
         again = TRANSIENT if ask.safe else NOT_EXECUTED if ask.repeat else frozenset()
         if judged.verdict in again:
             self._again(slot, judged)
             return
         slot.ask = None
-        self._ready(slot, judged)
+        self._roster.ready(slot, judged)
 
     def _again(self, slot: Slot, judged: Judged) -> None:
         """The same request once more, unless it alone fails while the remote answers others."""
@@ -359,7 +278,7 @@ class Engine:
         stopped = self.results.stopped
         if stopped or (slot.tries >= STUCK and self._gate.answers > slot.answers_then):
             slot.ask = None
-            self._ready(slot, Ended(Ending.OWED, stopped or f"the remote does not answer this: {judged.words}"))
+            self._roster.ready(slot, Ended(Ending.OWED, stopped or f"the remote does not answer this: {judged.words}"))
         else:
             self._asking.appendleft(slot)
 
@@ -374,17 +293,17 @@ class Engine:
         while self._sleeping and (self._sleeping[0][0] <= now or self._up(self._sleeping[0])):
             alarm = heappop(self._sleeping)
             if not self._up(alarm):
-                slot = self._slots[alarm[1]]
+                slot = self._roster[alarm[1]]
                 slot.until = None
-                self._ready(slot, None)
+                self._roster.ready(slot, None)
 
     def _up(self, alarm: tuple[float, int]) -> bool:
         """Whether that job is not asleep any more: it was ended by `stop`."""
-        slot = self._slots[alarm[1]]
-        return slot.done or slot.until != alarm[0]
+        slot = self._roster.get(alarm[1])
+        return slot is None or slot.until != alarm[0]
 
     def _idle(self) -> Idle:
-        times = [(until, self._slots[number].why) for until, number in self._sleeping[:1]]
+        times = [(until, self._roster[number].why) for until, number in self._sleeping[:1]]
         why = f"the remote is away: {self._gate.trouble}"
         if self._asking and self._has_room():
             times.append(self._gate.opens(self._asking, self._desk.now))

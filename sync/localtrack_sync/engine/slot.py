@@ -21,6 +21,7 @@ class Slot:
 
     Attributes:
         answer: what to send into the generator next; an Ended is thrown instead.
+        again: there was news while it ran: it runs once more when it ends.
         active: holds one of the places for jobs that may keep points in memory.
         needed: (experiments) some run waits for it.
         tries: failures of the present request.
@@ -32,6 +33,7 @@ class Slot:
     job: Generator[Wish, Any, JobResult]
     answer: Any = None
     begun: bool = False
+    again: bool = False
     active: bool = False
     needed: bool = False
     ask: Ask | None = None

@@ -1,0 +1,194 @@
+"""The jobs of an engine: whose turn it is, and who waits for whom. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from localtrack_sync.delivery.experiment_job import experiment_job
+from localtrack_sync.engine.by_kind import job_of
+from localtrack_sync.engine.slot import Key, Slot
+from localtrack_sync.protocol.jobs import Job
+from localtrack_sync.protocol.steps import Desk, Ended
+from localtrack_sync.verification.verify_run import VERIFY_RUN
+
+#: What an experiment waits for that goes on when all runs and models have ended.
+_RUNS = "runs"
+#: Kinds of jobs that stand in an experiment.
+IN_EXPERIMENT = frozenset({"run", "model"})
+#: Kinds of jobs that may hold much in memory: only so many may be at work.
+_HOLD_POINTS = frozenset({*IN_EXPERIMENT, VERIFY_RUN})
+
+
+class Roster:
+    """The jobs that have not ended, and those that others may still ask for.
+
+    Args:
+        desk: what all jobs share.
+        most_active: jobs that may be at work, and hold points in memory, at once.
+
+    Attributes:
+        left: jobs that have not ended.
+    """
+
+    def __init__(self, desk: Desk, most_active: int) -> None:
+        self.left = 0
+        self._desk = desk
+        self._most_active = most_active
+        self._numbers = 0
+        self._slots: dict[int, Slot] = {}
+        self._by_key: dict[Key, Slot] = {}
+        self._backlog: deque[Slot] = deque()
+        self._active = self._runs_left = 0
+
+    def __getitem__(self, number: int) -> Slot:
+        """The job of a number; it has not ended."""
+        return self._slots[number]
+
+    def get(self, number: int) -> Slot | None:
+        """The job of a number, None when it has ended."""
+        return self._slots.get(number)
+
+    @property
+    def slots(self) -> list[Slot]:
+        """Jobs that have not ended, in the order in which they came."""
+        return list(self._slots.values())
+
+    def add(self, job: Job) -> None:
+        """Let a job run. One that is there and has begun runs once more when it ends: it may have read its run before.
+
+        One that ended begins anew; so whoever needs it waits for the new one.
+        """
+        slot = self._by_key.get((job.kind, job.id))
+        if slot is None or slot.done:
+            self.spawn((job.kind, job.id), needed=False)
+        elif slot.begun:
+            slot.again = True
+
+    def bring(self, key: Key) -> None:
+        """Let a job run unless it does already, or did."""
+        if key not in self._by_key:
+            self.spawn(key, needed=False)
+
+    def spawn(self, key: Key, *, needed: bool) -> Slot:
+        """A new job; `needed`: see experiment_job."""
+        slot = Slot(self._numbers, key, job_of(self._desk, *key, needed=needed), needed=needed)
+        self._numbers += 1
+        self._slots[slot.number] = self._by_key[key] = slot
+        self.left += 1
+        self._runs_left += key[0] in IN_EXPERIMENT
+        self._backlog.append(slot)
+        return slot
+
+    def finish(self, slot: Slot) -> None:
+        """A job has ended. What it was bound to is kept for those who ask later."""
+        slot.done = True
+        self.left -= 1
+        self.release(slot)
+        del self._slots[slot.number]
+        if slot.again:
+            self.spawn(slot.key, needed=False)
+        self.tell(slot)
+
+    def forget_runs(self) -> None:
+        """Drop what is remembered of runs and models that have ended: the delivery state knows where they are."""
+        for key in [k for k, slot in self._by_key.items() if slot.done and k[0] in IN_EXPERIMENT]:
+            del self._by_key[key]
+
+    # --- turns ---
+
+    def ready(self, slot: Slot, answer: Any) -> None:
+        """The slot can go on. One that is at work goes first: it holds memory that others wait for."""
+        slot.answer = answer
+        if slot.active:
+            self._backlog.appendleft(slot)
+        else:
+            self._backlog.append(slot)
+
+    def runnable(self) -> Slot | None:
+        """The next job that can go on, within the number of jobs that may be at work."""
+        for _ in range(len(self._backlog)):
+            slot = self._backlog.popleft()
+            if slot.active or isinstance(slot.answer, Ended):
+                return slot
+            if self._active < self._most_active or slot.key[0] not in _HOLD_POINTS:
+                slot.active = True
+                self._active += 1
+                return slot
+            self._backlog.appendleft(slot)
+            return None
+        return None
+
+    def release(self, slot: Slot) -> None:
+        """The job holds no points now."""
+        if slot.active:
+            slot.active = False
+            self._active -= 1
+
+    # --- jobs that need each other ---
+
+    def need(self, slot: Slot, key: Key) -> None:
+        """The slot waits until the job `key` is bound, or has ended."""
+        other = self._by_key.get(key)
+        if other is None and key[0] == "run":
+            self.ready(slot, None)
+            return
+        if other is None or (other.done and other.bound is None and key[0] == "experiment"):
+            other = self.spawn(key, needed=True)
+        if other.bound is not None or other.done:
+            self.ready(slot, other.bound)
+            return
+        if key[0] == "experiment" and not other.needed:
+            self._needed_after_all(other)
+        self.release(slot)
+        slot.waits_for = key
+        other.waiters.append(slot)
+
+    def _needed_after_all(self, other: Slot) -> None:
+        """An experiment that was asked for on its own turns out to be needed: its job must bind it."""
+        if not other.begun and other in self._backlog:
+            other.job = experiment_job(self._desk, other.key[1], needed=True)  # it has not begun: begin as needed
+            other.needed = True
+
+    def tell(self, slot: Slot) -> None:
+        """Answer those who wait for this job to be bound, or to be over."""
+        waiting, slot.waiters = slot.waiters, []
+        for waiter in waiting:
+            if waiter.waits_for != slot.key:
+                continue  # ended by `stop` meanwhile
+            waiter.waits_for = None
+            if slot.bound is None and slot.key[0] == "experiment" and not slot.needed and slot.done:
+                self.need(waiter, slot.key)  # it ended with nothing owed and without looking: ask again, as needed
+            else:
+                self.ready(waiter, slot.bound)
+        if slot.done and slot.key[0] in IN_EXPERIMENT:
+            self._runs_left -= 1
+            if not self._runs_left:
+                self._after_runs()
+
+    def all_runs(self, slot: Slot, experiment_id: str) -> None:
+        """Go on when no run or model is left that could still need the experiment."""
+        self.release(slot)
+        slot.waits_for = (_RUNS, experiment_id)
+        if not self._runs_left:
+            self._after_runs()
+
+    def _after_runs(self) -> None:
+        """The experiments that waited for the runs go on."""
+        for slot in self._slots.values():
+            if slot.waits_for is not None and slot.waits_for[0] == _RUNS:
+                slot.waits_for = None
+                self.ready(slot, None)
+
+    def break_circle(self) -> bool:
+        """Runs that are each other's parents would wait for ever: let one of them go on without.
+
+        A logged model that waits for one of these is in no circle: nothing waits for it before its run is bound.
+        """
+        for slot in self._slots.values():
+            if slot.key[0] == "run" and slot.waits_for is not None and slot.waits_for[0] == "run":
+                self._by_key[slot.waits_for].waiters.remove(slot)
+                slot.waits_for = None
+                self.ready(slot, None)
+                return True
+        return False
