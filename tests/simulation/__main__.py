@@ -7,6 +7,7 @@ import argparse
 import sys
 import time
 
+from tests.simulation.daemon import DaemonSimulation
 from tests.simulation.restored import Restored
 from tests.simulation.simulate import Simulation, simulate
 
@@ -19,8 +20,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one seed and print what happened")
     parser.add_argument("--keep-going", action="store_true", help="count failures instead of stopping at the first")
     parser.add_argument("--restored", action="store_true", help="the remote is restored from backups, and repaired")
+    parser.add_argument("--daemon", action="store_true", help="the engine is told of news while it works")
     arguments = parser.parse_args()
-    kind = Restored if arguments.restored else Simulation
+    kind = Restored if arguments.restored else DaemonSimulation if arguments.daemon else Simulation
     if arguments.seed is not None:
         outline = simulate(arguments.seed, kind=kind)
         print("\n".join(outline.log))
@@ -33,7 +35,7 @@ def main() -> int:
         kills += outline.kills
         if outline.problems:
             failed += 1
-            option = "--restored " if arguments.restored else ""
+            option = "--restored " if arguments.restored else "--daemon " if arguments.daemon else ""
             print(
                 f"seed {seed} fails: {outline.problems[0]}\n  replay: python -m tests.simulation {option}--seed {seed}"
             )

@@ -6,10 +6,12 @@ import pytest
 
 from tests.simulation import breakages
 from tests.simulation.breakages import Breakage
+from tests.simulation.daemon import DaemonSimulation
 from tests.simulation.simulate import simulate
 
 #: 100 shares of 20 seeds: a failure names its share, its seed and the command that replays it.
 SHARES, SEEDS = 100, 20
+DAEMON_SHARES = 50
 
 BREAKAGES = [
     Breakage(breakages.BlindResend, 50),
@@ -48,6 +50,14 @@ def test_the_remote_ends_as_the_journals_say(share: int) -> None:
     for seed in range(share * SEEDS, (share + 1) * SEEDS):
         outline = simulate(seed)
         assert not outline.problems, f"{outline.problems}\nreplay it: python -m tests.simulation --seed {seed}"
+
+
+@pytest.mark.parametrize("share", range(DAEMON_SHARES))
+def test_news_while_the_engine_works(share: int) -> None:
+    """An engine that is told of news while it works, as the daemon's is, ends as well as one that is made for a pass."""
+    for seed in range(share * SEEDS, (share + 1) * SEEDS):
+        outline = simulate(seed, kind=DaemonSimulation)
+        assert not outline.problems, f"{outline.problems}\nreplay it: python -m tests.simulation --daemon --seed {seed}"
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: breakage.name)
