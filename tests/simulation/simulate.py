@@ -227,8 +227,11 @@ class Simulation:
             return found.kind == "source run" and found.theirs in self.remote.lost
         touched = run.run_id in self.people.deleted or run.run_id in self.people.perhaps
         edited = (run.run_id, found.key) in self.people.edits
-        unknown = self.people.lost_state_at >= 0.0 and self.world.ever_deleted(result.id)
-        return (run.deleted and (touched or unknown)) or (found.kind == "tag" and edited)
+        lost = self.people.lost_state_at >= 0.0
+        unknown = lost and self.world.ever_deleted(result.id)
+        # A link to a second model, which a lost delivery state had made, and which was removed: links cannot be.
+        twin = lost and found.kind in ("model_input", "model_output") and found.what == "extra"
+        return (run.deleted and (touched or unknown)) or (found.kind == "tag" and edited) or twin
 
     def between(self) -> None:
         """What happens between two passes; for simulations with more in them."""

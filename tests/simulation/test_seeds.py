@@ -54,7 +54,7 @@ def test_the_remote_ends_as_the_journals_say(share: int) -> None:
 
 @pytest.mark.parametrize("share", range(DAEMON_SHARES))
 def test_news_while_the_engine_works(share: int) -> None:
-    """An engine that is told of news while it works, as the daemon's is, ends as well as one that is made for a pass."""
+    """An engine that is told of news while it works, as the daemon's is, ends as well as one made for a pass."""
     for seed in range(share * SEEDS, (share + 1) * SEEDS):
         outline = simulate(seed, kind=DaemonSimulation)
         assert not outline.problems, f"{outline.problems}\nreplay it: python -m tests.simulation --daemon --seed {seed}"

@@ -107,10 +107,10 @@ class Engine:
     def next(self, now: float) -> Step:
         """What to do at `now` (seconds of a clock that never goes back)."""
         assert self._performing is None, "the answer to the last Perform is missing"
+        assert not self._begun or now >= self._desk.now, "the clock went back"
         if not self._begun:
             self._begun = True
-            self._desk.started = now
-        assert now >= self._desk.now or self._desk.now == self._desk.started, "the clock went back"
+            self._roster.begin(now)
         self._desk.now = now
         reason = self._gate.give_up(now)
         if reason:
@@ -167,7 +167,9 @@ class Engine:
     def _resume(self, slot: Slot) -> Step | None:
         """Let a job take its next step; a step of the shell's comes back, None when it was the engine's own."""
         answer, slot.answer = slot.answer, None
-        slot.begun = True
+        if not slot.begun:
+            slot.begun, slot.started = True, self._roster.unknown_since(slot.key)
+        self._desk.started = slot.started
         try:
             wish = slot.job.throw(answer) if isinstance(answer, Ended) else slot.job.send(answer)
         except StopIteration as stop:

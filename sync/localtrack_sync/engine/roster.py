@@ -40,6 +40,8 @@ class Roster:
         self._by_key: dict[Key, Slot] = {}
         self._backlog: deque[Slot] = deque()
         self._active = self._runs_left = 0
+        self._begun_at = 0.0
+        self._ended_at: dict[Key, float] = {}
 
     def __getitem__(self, number: int) -> Slot:
         """The job of a number; it has not ended."""
@@ -65,6 +67,14 @@ class Roster:
         elif slot.begun:
             slot.again = True
 
+    def begin(self, now: float) -> None:
+        """The engine begins: what an earlier one sent has been unknown since now at the latest."""
+        self._begun_at = now
+
+    def unknown_since(self, key: Key) -> float:
+        """Since when, at the latest, what earlier jobs of this key sent without an answer has been unknown."""
+        return self._ended_at.get(key, self._begun_at)
+
     def bring(self, key: Key) -> None:
         """Let a job run unless it does already, or did."""
         if key not in self._by_key:
@@ -83,6 +93,7 @@ class Roster:
     def finish(self, slot: Slot) -> None:
         """A job has ended. What it was bound to is kept for those who ask later."""
         slot.done = True
+        self._ended_at[slot.key] = self._desk.now
         self.left -= 1
         self.release(slot)
         del self._slots[slot.number]
@@ -94,6 +105,9 @@ class Roster:
         """Drop what is remembered of runs and models that have ended: the delivery state knows where they are."""
         for key in [k for k, slot in self._by_key.items() if slot.done and k[0] in IN_EXPERIMENT]:
             del self._by_key[key]
+        settled = self._desk.now - self._desk.settle_s
+        for key in [k for k, at in self._ended_at.items() if at < settled]:
+            del self._ended_at[key]
 
     # --- turns ---
 

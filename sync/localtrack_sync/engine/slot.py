@@ -21,6 +21,7 @@ class Slot:
 
     Attributes:
         answer: what to send into the generator next; an Ended is thrown instead.
+        started: see `steps.Desk`.
         again: there was news while it ran: it runs once more when it ends.
         active: holds one of the places for jobs that may keep points in memory.
         needed: (experiments) some run waits for it.
@@ -34,6 +35,7 @@ class Slot:
     answer: Any = None
     begun: bool = False
     again: bool = False
+    started: float = 0.0
     active: bool = False
     needed: bool = False
     ask: Ask | None = None

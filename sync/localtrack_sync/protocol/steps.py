@@ -123,7 +123,9 @@ class Desk:
     """What all jobs of an engine share.
 
     Attributes:
-        started: clock reading of the engine's first step: what was open then has been unknown since then.
+        started: clock reading since when, at the latest, what earlier jobs of the same kind and id left without an
+            answer has been unknown: the engine's first step, or the end of the last such job of this engine. Set by
+            the engine before each step of a job.
         now: clock reading of the present step.
         experiment_ids: ids of all experiments of the remote, once the job ("remote", "experiments") is bound.
         nan_safe, dedupes, models, version, born_wall_s: see records.RemoteFacts; known once the job ("remote", "") is
