@@ -28,6 +28,7 @@ from localtrack.catalog.entries import JournalEntry, ModelEntry, RunEntry, Total
 from localtrack.catalog.files import Settled
 from localtrack.catalog.importer import Importer
 from localtrack.catalog.lock import LateError
+from localtrack.catalog.news import Mark, News, news
 from localtrack.catalog.search import reads
 from localtrack.catalog.search.experiment_search import experiment_search
 from localtrack.catalog.search.run_search import run_search
@@ -379,6 +380,13 @@ class Catalog:
     def run_index(self, *, refresh: bool = True) -> list[RunEntry]:
         """Every created run with its counts, oldest start first, then by id."""
         return self._ask(listings.run_index, refresh=refresh)
+
+    def news(self, since: Mark, *, refresh: bool = True) -> News | None:
+        """What may have changed since the mark of the last answer (`Mark()`: all); None when nothing was imported."""
+        if refresh:
+            self.refresh()
+        file = database.exists(self.store.catalog)
+        return self._ask(lambda db: news(db, file, since), refresh=False)
 
     def journals(self, *, refresh: bool = True) -> list[JournalEntry]:
         """Every journal file with what is known about it, by name; then imported journals whose file is gone."""

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Collection
 
 from localtrack.catalog.entries import JournalEntry, RunEntry, Totals
 from localtrack.catalog.merge import TAG
 from localtrack.journal.ops import Damage
 
+#: `{of}` and `{owned}` narrow it to some runs, or are empty.
 _RUN_INDEX = f"""
 WITH
   extent AS (
-    SELECT run, sum(points) points, min(first_ms) oldest, max(last_ms) newest FROM run_journal GROUP BY run),
-  params AS (SELECT run, count(*) n FROM param GROUP BY run),
-  tags AS (SELECT run, count(*) n FROM run_cell WHERE kind = '{TAG}' AND value IS NOT NULL GROUP BY run),
+    SELECT run, sum(points) points, min(first_ms) oldest, max(last_ms) newest FROM run_journal {{of}} GROUP BY run),
+  params AS (SELECT run, count(*) n FROM param {{of}} GROUP BY run),
+  tags AS (
+    SELECT run, count(*) n FROM (SELECT * FROM run_cell {{of}}) WHERE kind = '{TAG}' AND value IS NOT NULL
+    GROUP BY run),
   conflicts AS (
-    SELECT c.run, count(DISTINCT c.key) n FROM param_claim c JOIN param w ON w.run = c.run AND w.key = c.key
+    SELECT c.run, count(DISTINCT c.key) n FROM (SELECT * FROM param_claim {{of}}) c
+    JOIN param w ON w.run = c.run AND w.key = c.key
     WHERE c.value <> w.value GROUP BY c.run),
   cells AS (
-    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM run_cell GROUP BY run),
+    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content
+    FROM run_cell {{of}} GROUP BY run),
   claims AS (
-    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM param_claim GROUP BY run),
+    SELECT run, count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content
+    FROM param_claim {{of}} GROUP BY run),
   linked AS (
     SELECT run, sum(kind <> 'output' AND kind <> 'history') inputs, sum(kind = 'output') outputs,
       sum(kind = 'history') history,
       count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content
-    FROM (SELECT run, 'dataset' kind, stamp, n FROM dataset_input UNION ALL SELECT run, kind, stamp, n FROM model_link
-      UNION ALL SELECT run, 'history', stamp, n FROM model_history) GROUP BY run),
+    FROM (SELECT run, 'dataset' kind, stamp, n FROM dataset_input {{of}}
+      UNION ALL SELECT run, kind, stamp, n FROM model_link {{of}}
+      UNION ALL SELECT run, 'history', stamp, n FROM model_history {{of}}) GROUP BY run),
   files AS (
     SELECT owner, count(*) n, sum(size) bytes,
-      count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM artifact GROUP BY owner)
+      count(*) || '.' || sum(stamp & 1099511627775) || '.' || sum(n) content FROM artifact {{owned}} GROUP BY owner)
 SELECT r.run_id, r.experiment_id, coalesce(e.name, r.experiment_id), r.name, r.status, r.deleted, r.start_time,
   r.end_time, r.remote, r.remote_proof, r.create_stamp, coalesce(params.n, 0), coalesce(tags.n, 0), extent.points,
   extent.oldest, extent.newest, coalesce(conflicts.n, 0),
@@ -53,9 +61,14 @@ ORDER BY r.start_time, r.run_id
 """
 
 
-def run_index(connection: sqlite3.Connection) -> list[RunEntry]:
-    """Every created run with its counts, oldest start first, then by id."""
-    rows = connection.execute(_RUN_INDEX)
+def run_index(connection: sqlite3.Connection, only: Collection[int] | None = None) -> list[RunEntry]:
+    """Every created run with its counts, oldest start first, then by id; `only`: of the runs of these numbers."""
+    of = owned = ""
+    if only is not None:
+        numbers = ", ".join(str(int(number)) for number in only)
+        of = f"WHERE run IN ({numbers})"
+        owned = f"WHERE owner IN (SELECT run_id FROM run WHERE id IN ({numbers}))"
+    rows = connection.execute(_RUN_INDEX.format(of=of, owned=owned))
     return [RunEntry(*(*row[:5], bool(row[5]), *row[6:-1], bool(row[-1]))) for row in rows]
 
 

@@ -62,7 +62,7 @@ class ProgressLine:
             self._stream.flush()
 
     def _words(self, progress: Progress, now: float, *, bar: bool) -> str:
-        done = delivered(progress)
+        done = progress.delivered
         total = max(self._total, done)
         seconds = max(now - self._began, 1e-9)
         rate = done / seconds
@@ -95,10 +95,3 @@ def _columns() -> int:
 def _kind(waiting: str) -> str:
     """What is waited for, without the seconds that change from moment to moment."""
     return "".join(c for c in waiting if not c.isdigit())
-
-
-def delivered(progress: Progress) -> int:
-    """Records that have been delivered."""
-    made = progress.runs_created + progress.models_created + progress.experiments_created
-    linked = progress.inputs + progress.outputs
-    return progress.params + progress.metrics + progress.tags + progress.files + linked + made

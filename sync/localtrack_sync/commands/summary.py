@@ -13,7 +13,6 @@ from localtrack.catalog.entries import JournalEntry
 from localtrack.cli import screen, wording
 from localtrack.cli.table import Column, visible
 from localtrack.store import Store
-from localtrack_sync.commands.progress import delivered
 from localtrack_sync.protocol.jobs import Ending
 from localtrack_sync.shell.session import Ended
 from localtrack_sync.store.books import RunAccount
@@ -126,7 +125,7 @@ def exit_code(choice: Choice, ended: Sequence[Ended], damaged: Sequence[JournalE
 
 def _say_ended(one: Ended) -> None:
     progress, report = one.report.progress, one.report
-    done = delivered(progress)
+    done = progress.delivered
     sums = Counter[str]()
     for account in (*one.accounts, *one.models):
         for column in ("owed", "conflicts", "rejected", "parked"):
@@ -243,7 +242,7 @@ def _ended_facts(one: Ended) -> dict[str, Any]:
     return {
         "remote": one.address.remote.url, "workspace": one.address.remote.workspace,
         "new": {
-            "records": delivered(progress), "points": progress.metrics, "params": progress.params,
+            "records": progress.delivered, "points": progress.metrics, "params": progress.params,
             "tags": progress.tags, "inputs": progress.inputs, "outputs": progress.outputs, "files": progress.files,
             "runs": progress.runs_created, "models": progress.models_created,
             "experiments": progress.experiments_created,

@@ -95,6 +95,10 @@ class Engine:
         self._roster.forget_runs()
         return ended
 
+    def works_on(self, job: Job) -> bool:
+        """Whether such a job has not ended."""
+        return self._roster.works_on((job.kind, job.id))
+
     @property
     def jobs_left(self) -> int:
         """Jobs that have not ended."""

@@ -67,6 +67,11 @@ class Roster:
         elif slot.begun:
             slot.again = True
 
+    def works_on(self, key: Key) -> bool:
+        """Whether a job of this key has not ended."""
+        slot = self._by_key.get(key)
+        return slot is not None and not slot.done
+
     def begin(self, now: float) -> None:
         """The engine begins: what an earlier one sent has been unknown since now at the latest."""
         self._begun_at = now

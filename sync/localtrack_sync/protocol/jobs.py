@@ -120,6 +120,12 @@ class Progress:
     away_since: float | None = None
     trouble: str = ""
 
+    @property
+    def delivered(self) -> int:
+        """Records that the remote now has."""
+        made = self.runs_created + self.models_created + self.experiments_created
+        return self.params + self.metrics + self.tags + self.files + self.inputs + self.outputs + made
+
 
 @dataclass(slots=True)
 class Results:

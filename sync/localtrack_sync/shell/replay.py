@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
@@ -63,17 +65,25 @@ class Stop:
 
     def __init__(self) -> None:
         self.wanted = False
-        self._wake: Callable[[], None] | None = None
+        self._wakes: tuple[Callable[[], None], ...] = ()
+        self._change = threading.Lock()  # never taken by `request`: that one may run in a signal handler
 
     def request(self) -> None:
         """Stop soon: nothing new is started, what is open is waited for within bounds."""
         self.wanted = True
-        if self._wake is not None:
-            self._wake()
+        for wake in self._wakes:
+            wake()
 
-    def attach(self, wake: Callable[[], None] | None) -> None:
-        """Whom to wake when the wish comes."""
-        self._wake = wake
+    @contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Within: `wake` is called when the wish comes; it must be safe in a signal handler."""
+        with self._change:
+            self._wakes = (*self._wakes, wake)
+        try:
+            yield
+        finally:
+            with self._change:
+                self._wakes = tuple(one for one in self._wakes if one is not wake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +147,13 @@ def replay(
     """
     report = Report()
     jobs = first
-    stop.attach(bench.wires.wake)
-    try:
+    with stop.waking(bench.wires.wake):
         while jobs and not stop.wanted and not report.stopped:
             if report.passes == MAX_PASSES:
                 report.still_coming = True
                 break
             _one_pass(bench, jobs, report, watcher, stop)
             jobs = news()
-    finally:
-        stop.attach(None)
     report.interrupted = stop.wanted
     return report
 
@@ -163,7 +170,9 @@ def _one_pass(bench: Bench, jobs: Sequence[Job], report: Report, watcher: Watche
     for job in jobs:
         report.results[job] = JobResult(job.kind, job.id, Ending.OWED, "not reached")
     try:
-        _Drive(bench, engine, before, watcher, stop).run()
+        drive = Drive(bench, engine, stop, lambda now, why: watcher.tick(_sum(before, now), why))
+        while drive.step():
+            pass
         bench.state.flush()
     finally:
         report.passes += 1
@@ -173,28 +182,43 @@ def _one_pass(bench: Bench, jobs: Sequence[Job], report: Report, watcher: Watche
             report.results[Job(result.kind, result.id)] = result
 
 
-class _Drive:
-    """One engine from its first step to its last."""
+class Drive:
+    """One engine from its first step to its last.
 
-    def __init__(self, bench: Bench, engine: Engine, before: Progress, watcher: Watcher, stop: Stop) -> None:
+    Args:
+        bench: what it works with.
+        engine: what is driven.
+        stop: looked at in every step.
+        tell: called about ten times a second with the engine's progress and what is waited for ("": nothing).
+        stop_wait_s: how long a stopped replay waits for the open requests, before it cuts them.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        engine: Engine,
+        stop: Stop,
+        tell: Callable[[Progress, str], None],
+        stop_wait_s: float = STOP_WAIT_S,
+    ) -> None:
         self._bench = bench
         self._engine = engine
-        self._before = before
-        self._watcher = watcher
         self._stop = stop
+        self._tell_progress = tell
+        self._stop_wait_s = stop_wait_s
         self._cut_at: float | None = None
         self._next_tick = 0.0
 
-    def run(self) -> None:
-        """Until the engine is done, or a wish to stop has been met."""
-        clock, engine = self._bench.clock, self._engine
-        while not isinstance(step := engine.next(clock()), Done):
-            if self._stop.wanted and self._give_in():
-                return
-            self._act(step)
-            while (answer := self._bench.wires.answer(0)) is not None:
-                self._feed(answer)
-            self._tell(step)
+    def step(self) -> bool:
+        """Do what the engine says next; waits at most a quarter of a second. False: it is done, or had to be left."""
+        step = self._engine.next(self._bench.clock())
+        if isinstance(step, Done) or (self._stop.wanted and self._give_in()):
+            return False
+        self._act(step)
+        while (answer := self._bench.wires.answer(0)) is not None:
+            self._feed(answer)
+        self._tell(step)
+        return True
 
     def _act(self, step: Step) -> None:
         if isinstance(step, Perform):
@@ -224,13 +248,13 @@ class _Drive:
         now = self._bench.clock()
         if now >= self._next_tick:
             self._next_tick = now + _SHOW_S
-            self._watcher.tick(_sum(self._before, self._engine.progress), step.why if isinstance(step, Idle) else "")
+            self._tell_progress(self._engine.progress, step.why if isinstance(step, Idle) else "")
 
     def _give_in(self) -> bool:
         """Somebody wants the replay to stop: start nothing more, cut what takes too long; True: leave at once."""
         now = self._bench.clock()
         if self._cut_at is None:
-            self._cut_at = now + STOP_WAIT_S
+            self._cut_at = now + self._stop_wait_s
             self._engine.stop(STOPPED)
         if self._bench.wires.open and now >= self._cut_at:
             self._bench.wires.abort()

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import ModelEntry, RunEntry
+from localtrack.catalog.news import Mark
 from localtrack.entities import ViewType
 from localtrack.errors import SettingsError
 from localtrack.settings import Settings
@@ -92,3 +93,71 @@ def transport_settings(environ: Mapping[str, str]) -> TransportSettings:
     return TransportSettings(
         connect_s=min(TransportSettings().connect_s, seconds), total_s=seconds, user_agent=name, workspace=workspace
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the store found.
+
+    Attributes:
+        choice: what goes where, of what may have changed.
+        whole: of everything.
+        experiments: id of an experiment -> changes whenever anything of it does.
+    """
+
+    choice: Choice
+    whole: bool
+    experiments: Mapping[str, str]
+
+
+class Following:
+    """What of a store goes where, looked at again and again while training goes on; each look costs what is new.
+
+    Args:
+        catalog: of the store.
+        settings, environ: as in `chosen`.
+
+    Attributes:
+        runs: id -> all runs that are known.
+    """
+
+    def __init__(self, catalog: Catalog, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.runs: dict[str, RunEntry] = {}
+        self._catalog = catalog
+        self._settings = settings
+        self._environ = environ
+        self._models: dict[str, ModelEntry] = {}
+        self._mark = Mark()
+
+    def look(self, *, whole: bool = False) -> Look | None:
+        """What may have changed since the last look; None when nothing was logged.
+
+        Args:
+            whole: look at everything.
+
+        Raises:
+            StoreError: the catalog cannot be used.
+            ReplayError: LOCALTRACK_REMOTE is no address of a server.
+        """
+        news = self._catalog.news(Mark() if whole else self._mark)
+        if news is None:
+            return None
+        if news.whole:
+            self.runs = {}
+        self.runs.update((run.run_id, run) for run in news.runs)
+        runs = {run.run_id: run for run in news.runs}
+        models = [m for m in news.models if news.whole or m.source_run_id in runs or self._models.get(m.model_id) != m]
+        for model in models:  # a model goes where its run goes, which may not have changed
+            if model.source_run_id in self.runs:
+                runs[model.source_run_id] = self.runs[model.source_run_id]
+        empty: list[str] = []
+        if news.whole:
+            empty = _without_runs(
+                self._catalog, {run.experiment_id for run in news.runs} | {m.experiment_id for m in models}
+            )
+        default = default_address(self._settings, self._environ)
+        choice = choose(
+            list(runs.values()), empty, None, default, lambda one: proven(one, self._settings), self._environ, models
+        )
+        self._mark, self._models = news.mark, {model.model_id: model for model in news.models}
+        return Look(choice, news.whole, news.mark.experiments)

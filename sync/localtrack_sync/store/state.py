@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
@@ -111,6 +111,11 @@ class StateDb:
         with _explained(self._path):
             return tuple(record for kind in CLASSES for record in _select(self._db, kind, "", ()))
 
+    def asked(self) -> set[str]:
+        """Ids of the runs and models that were noted by `ask`."""
+        with _explained(self._path):
+            return {run_id for (run_id,) in self._db.execute("SELECT run_id FROM asked")}
+
     def ask(self, run_ids: Sequence[str]) -> None:
         """Note that these runs and models are to be delivered here now: owed to this remote, and not settled."""
         rows = [(run_id,) for run_id in run_ids]
@@ -135,10 +140,14 @@ class StateDb:
         with _explained(self._path):
             return _settled(self._db)
 
-    def unswept(self) -> set[str]:
-        """Runs and models for which a later pass has to look for a twin on the remote."""
+    def unswept(self, among: Collection[str] | None = None) -> set[str]:
+        """Runs and models for which a later pass has to look for a twin on the remote; `among`: of these ids."""
+        sql = "SELECT scope_id FROM run_binding WHERE sweep_wall_s > 0"
         with _explained(self._path):
-            return {run_id for (run_id,) in self._db.execute("SELECT scope_id FROM run_binding WHERE sweep_wall_s > 0")}
+            if among is None:
+                return {run_id for (run_id,) in self._db.execute(sql)}
+            one = f"{sql} AND scope IN ('run', 'model') AND scope_id = ?"
+            return {run_id for local_id in among for (run_id,) in self._db.execute(one, (local_id,))}
 
     def close(self) -> None:
         """Close the file without a flush; its write-ahead log is folded into it."""
