@@ -160,7 +160,7 @@ class Lane:
                 self._bell.wait(min(left, _IDLE_S))
 
     def _deliver(self) -> None:
-        """From the lock to its end: until somebody wants it to stop, or something goes wrong that no engine can handle."""
+        """From lock to end: until somebody wants it to stop, or something goes wrong that no engine can handle."""
         store, remote, how = self._catalog.store, self.address.remote, self._settings.sync
         with (
             ReplayLock(remote.lock_path(store), holder(how.command)),

@@ -26,6 +26,7 @@ from localtrack_sync.protocol.effects import (
     Start,
     Step,
 )
+from localtrack_sync.protocol.gate import one_shot
 from localtrack_sync.protocol.jobs import Ending, Job, JobResult, Progress, ReplaySettings, Results
 from localtrack_sync.protocol.request import PROBE
 from localtrack_sync.protocol.steps import AllRuns, Ask, Bound, Bring, Desk, Ended, Need, Turn, Wait, Wish
@@ -45,6 +46,7 @@ class Engine:
         jobs: what to bring to the remote.
         rng: uniform random numbers in [0, 1), for jitter and attempt names.
         verdicts: what outcomes mean; `verdict.judge` unless a test wants to know what happens without it.
+        gate: one that outlives the engine, with settings of its own; None: that of a replay that people wait for.
 
     Attributes:
         results: grows as jobs end.
@@ -64,7 +66,8 @@ class Engine:
         self.results = Results()
         self.progress = Progress()
         self._desk = Desk(settings, rng, self.progress)
-        self._gate = gate or Gate(rng, settings.patience_s, pace=self._desk.limits.pace)
+        once = one_shot(settings.connections, settings.patience_s)
+        self._gate = gate or Gate(rng, once, self._desk.limits.pace)
         self._judge = verdicts
         self._roster = Roster(self._desk, 2 * settings.connections + 1)
         self._asking: deque[Slot] = deque()
@@ -237,9 +240,9 @@ class Engine:
     # --- requests ---
 
     def _start(self, now: float) -> Start | None:
-        if not self._asking or not self._has_room() or now < self._gate.ready_at:
+        if not self._asking or not self._gate.is_open(now) or not self._has_room():
             return None
-        if self._gate.probing:
+        if self._gate.probing(now):
             self._open.add(PROBE_JOB)
             self.progress.requests += 1
             return Start(PROBE_JOB, Send(PROBE))
@@ -247,25 +250,29 @@ class Engine:
         if slot is None or slot.ask is None:
             return None
         self._open.add(slot.number)
+        slot.sent_at = now
         self.progress.requests += 1
         self.progress.bytes_sent += slot.ask.request.bytes_sent
         return Start(slot.number, Send(slot.ask.request))
 
     def _has_room(self) -> bool:
         """Whether one more request may be open; a probe travels alone."""
-        return not self._open if self._gate.probing else len(self._open) < self.settings.connections
+        return not self._open if self._gate.probing(self._desk.now) else len(self._open) < self._gate.connections
 
     def _hear(self, job: int, outcome: Outcome) -> None:
         now = self._desk.now
         if job == PROBE_JOB:
-            self._note(self._judge(outcome), now)
+            self._note(self._gate.meaning(self._judge(outcome)), now, probe=True)
             return
         slot = self._roster[job]
         ask = slot.ask
         assert ask is not None, "it was asked"
         judged = understand(self._judge, ask, outcome)
+        if not ask.optional:
+            judged = self._gate.meaning(judged)
         if not ask.request.elsewhere and judged.verdict is not Verdict.UNREADABLE:
-            self._note(judged, now)
+            # How long a file takes says nothing about how busy the remote is.
+            self._note(judged, slot.sent_at if ask.request.upload is None else now)
         if judged.verdict is Verdict.MISROUTED and not ask.optional:
             slot.ask = None
             self.stop(f"this does not look like an MLflow server: {judged.words}")
@@ -273,6 +280,8 @@ class Engine:
             return
         again = TRANSIENT if ask.safe else NOT_EXECUTED if ask.repeat else frozenset()
         if judged.verdict in again:
+            if self._gate.waits_for(judged) and not ask.request.elsewhere:
+                slot.tries -= 1  # it is not this request that is refused
             self._again(slot, judged)
             return
         slot.ask = None
@@ -288,8 +297,8 @@ class Engine:
         else:
             self._asking.appendleft(slot)
 
-    def _note(self, judged: Judged, now: float) -> None:
-        self._gate.note(judged, now)
+    def _note(self, judged: Judged, sent_at: float, *, probe: bool = False) -> None:
+        self._gate.note(judged, self._desk.now, sent_at, probe=probe)
         self.progress.away_since = self._gate.away_since
         self.progress.trouble = self._gate.trouble
 

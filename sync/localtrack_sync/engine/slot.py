@@ -27,6 +27,7 @@ class Slot:
         needed: (experiments) some run waits for it.
         tries: failures of the present request.
         answers_then: the gate's answers when the present request was first sent.
+        sent_at: clock reading when it was last sent.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Slot:
     ask: Ask | None = None
     tries: int = 0
     answers_then: int = 0
+    sent_at: float = 0.0
     until: float | None = None
     why: str = ""
     bound: Bound | None = None
