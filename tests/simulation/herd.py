@@ -183,11 +183,15 @@ def main() -> int:
     parser.add_argument("--only", type=str, default="", help="first seed")
     arguments = parser.parse_args()
     for scenario in SCENARIOS:
-        if arguments.only not in scenario.name: continue
+        if arguments.only not in scenario.name:
+            continue
         for seed in range(arguments.first, arguments.first + arguments.seeds):
-            begun=time.monotonic()
+            begun = time.monotonic()
             h = Herd(scenario, seed).run()
-            print(f"{scenario.name:45} {seed:2} {h.most(10)/scenario.capacity:5.2f} {h.most(1)/scenario.capacity:5.2f} ref {h.refused/len(h.arrivals):.1%} first {max(h.firsts):.0f} med {sorted(h.firsts)[len(h.firsts)//2]:.0f} drained {max(h.drained):.0f} ideal {h.ideal_s:.0f} fair {h.fairness:.2f} und {h.undelivered} {len(h.firsts)} took {time.monotonic()-begun:.1f}", flush=True)
+            print(
+                f"{scenario.name:45} {seed:2} {h.most(10) / scenario.capacity:5.2f} {h.most(1) / scenario.capacity:5.2f} ref {h.refused / len(h.arrivals):.1%} first {max(h.firsts):.0f} med {sorted(h.firsts)[len(h.firsts) // 2]:.0f} drained {max(h.drained):.0f} ideal {h.ideal_s:.0f} fair {h.fairness:.2f} und {h.undelivered} {len(h.firsts)} took {time.monotonic() - begun:.1f}",
+                flush=True,
+            )
     return 0
 
 

@@ -1,12 +1,33 @@
-"""The daemon's loop."""
+"""The daemon's loop: starts what follows the stores, says how things stand, ends when it is told to."""
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Protocol, final
 
+from localtrack.settings import load
+from localtrack.store import Store
+from localtrack_sync.daemon import facts_file
+from localtrack_sync.daemon.bell import Bell
+from localtrack_sync.daemon.changes import Changes, summary
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
+from localtrack_sync.daemon.facts import DaemonFacts, Standing
+from localtrack_sync.daemon.follower import Follower
+from localtrack_sync.daemon.lane import Lane
+from localtrack_sync.daemon.memory import resident_bytes
 from localtrack_sync.shell.replay import Stop
+
+#: Seconds between two statements while things change, and while they do not.
+_TELL_S, _TELL_QUIET_S = 1.0, 30.0
+#: Seconds without a sign of life of a thread after which the supervisor is told nothing any more, and restarts us.
+_HANGS_S = 180.0
+#: Seconds for the threads to end, beyond those for the requests that are open.
+_END_S = 8.0
 
 
 class Log(Protocol):
@@ -30,9 +51,105 @@ class Supervisor(Protocol):
 
 
 def serve(settings: DaemonSettings, environ: Mapping[str, str], log: Log, stop: Stop, supervisor: Supervisor) -> int:
-    """Deliver until somebody calls `stop.request()`; returns the exit code.
+    """Deliver until somebody calls `stop.request()`.
 
     It takes no process lock, installs no signal handler and writes no log file: whoever calls it does. It takes the
     replay lock of each store and remote, and writes `<store>/sync/daemon.json` (see `facts`).
+
+    Returns:
+        The exit code: 0, or 1 when a part of it had to be left behind.
+
+    Raises:
+        TrackingError, SettingsError: the environment says what cannot be.
     """
-    raise NotImplementedError
+    return _Service(settings, environ, log, stop, supervisor).run()
+
+
+@final
+class _Service:
+    def __init__(
+        self, settings: DaemonSettings, environ: Mapping[str, str], log: Log, stop: Stop, supervisor: Supervisor
+    ) -> None:
+        self._settings, self._log, self._stop, self._supervisor = settings, log, stop, supervisor
+        self._bell = Bell()
+        self._started = time.time()
+        shared = load(environ)
+        self._followers = [
+            Follower(Store.at(path), settings, shared, environ, stop, self._bell.ring) for path in settings.stores
+        ]
+        self._changes = {follower.store: Changes() for follower in self._followers}
+        self._line = ""
+        self._told: dict[Store, tuple[float, DaemonFacts]] = {}
+
+    def run(self) -> int:
+        """From start to end."""
+        for follower in self._followers:
+            follower.start()
+        self._log("info", "started", pid=os.getpid(), version=version("localtrack"), stores=list(self._settings.stores))
+        self._supervisor.ready()
+        with self._stop.waking(self._bell.ring):
+            while not self._stop.wanted:
+                self._bell.wait(_TELL_S)
+                self._tell()
+                if self._idle_for() > self._settings.idle_exit_seconds > 0:
+                    self._log("info", "idle", seconds=self._settings.idle_exit_seconds)
+                    self._stop.request()
+                time.sleep(0.05)  # many rings in a row are one
+        return self._end()
+
+    def _end(self) -> int:
+        until = time.monotonic() + self._settings.stop_seconds + _END_S
+        ended = [follower.join(max(0.0, until - time.monotonic())) for follower in self._followers]
+        for follower in self._followers:
+            facts_file.remove(follower.store)
+        self._log("info" if all(ended) else "error", "stopped", clean=all(ended))
+        return 0 if all(ended) else 1
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        for follower in self._followers:
+            facts = self._facts(follower)
+            self._log_changes(follower, facts)
+            at, old = self._told.get(follower.store, (float("-inf"), None))
+            same = old is not None and facts == replace(old, written=facts.written, memory_bytes=facts.memory_bytes)
+            if now < at + (_TELL_QUIET_S if same else _TELL_S):
+                continue
+            self._told[follower.store] = (now, facts)
+            try:
+                facts_file.write(follower.store, facts)
+            except OSError as error:  # a full disk must not end what delivers, and so may free it
+                self._log("warning", "status cannot be written", store=follower.store.path, reason=error.strerror)
+        line = summary([facts for _, facts in self._told.values()])
+        if line != self._line:
+            self._line = line
+            self._supervisor.status(line)
+        if self._all_alive(now):
+            self._supervisor.alive()
+
+    def _log_changes(self, follower: Follower, facts: DaemonFacts) -> None:
+        for level, event, what in self._changes[follower.store].of(facts, follower.left):
+            self._log(level, event, store=follower.store.path, **what)
+
+    def _facts(self, follower: Follower) -> DaemonFacts:
+        return DaemonFacts(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            version=version("localtrack"),
+            started=self._started,
+            written=time.time(),
+            memory_bytes=resident_bytes(),
+            watching=follower.watching,
+            remotes=tuple(lane.facts for lane in follower.lanes),
+            trouble=follower.trouble,
+        )
+
+    def _all_alive(self, now: float) -> bool:
+        parts: list[Follower | Lane] = [*self._followers]
+        parts += [lane for follower in self._followers for lane in follower.lanes]
+        return all(now - part.beat < _HANGS_S for part in parts if part.alive)
+
+    def _idle_for(self) -> float:
+        """Seconds for which nothing was logged, delivered or owed, and no trainer lived."""
+        now = time.monotonic()
+        busy = any(lane.facts.standing is not Standing.IDLE for follower in self._followers for lane in follower.lanes)
+        return 0.0 if busy else now - max((follower.news_at for follower in self._followers), default=now)

@@ -1,0 +1,189 @@
+"""Follows one store: notices what is logged, finds files, ends dead runs, hands to the lanes what goes where."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import final
+
+from localtrack.catalog.catalog import Catalog
+from localtrack.errors import LocaltrackError
+from localtrack.settings import Settings
+from localtrack.store import Store
+from localtrack_sync.daemon.bell import Bell
+from localtrack_sync.daemon.daemon_settings import DaemonSettings
+from localtrack_sync.daemon.lane import Lane
+from localtrack_sync.daemon.lanes import Lanes
+from localtrack_sync.daemon.pace import BUSY_S, Pace
+from localtrack_sync.daemon.watch import Watch, events_exist
+from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.selection import Following, Look
+from localtrack_sync.store.found_files import find_files
+
+#: Seconds between two looks at everything, whatever the marks say.
+_WHOLE_S = 600.0
+#: Seconds until a file that was just written has settled and is looked at (`artifacts.scan.register` waits 2).
+_FILE_SETTLES_S = 2.5
+#: Seconds until a store that could not be used is tried again; doubles up to the cap.
+_AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
+#: Longest time without a sign of life, seconds.
+_BEAT_S = 10.0
+
+
+@final
+class Follower:
+    """One store, followed by a thread of its own until it is told to stop.
+
+    Args:
+        store: it is made if it does not exist.
+        settings, shared, environ: as in `Lanes`.
+        stop: looked at all the time.
+        changed: called, from several threads, when there may be something new to tell.
+
+    Attributes:
+        trouble: why the store cannot be followed, "" while it is.
+        left: reason -> runs that go nowhere for it.
+        beat: monotonic time of the last sign of life.
+        news_at: monotonic time of the last news.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: DaemonSettings,
+        shared: Settings,
+        environ: Mapping[str, str],
+        stop: Stop,
+        changed: Callable[[], None],
+    ) -> None:
+        self.store = store
+        self.trouble = ""
+        self.left: dict[str, int] = {}
+        self.beat = self.news_at = time.monotonic()
+        self._settings, self._shared, self._environ = settings, shared, environ
+        self._stop, self._changed = stop, changed
+        self._bell = Bell()
+        self._filed = False
+        self._catalog = Catalog(store)
+        self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
+        self._following = Following(self._catalog, shared, environ)
+        self._pace = Pace(settings.poll_seconds, settings.poll_seconds_without_events)
+        self._whole_at = self._scan_at = 0.0
+        self._events = settings.watch != "polling" and (settings.watch == "events" or events_exist(store.path))
+        self._thread = threading.Thread(target=self._work, name="localtrack-follow", daemon=True)
+
+    @property
+    def watching(self) -> str:
+        """How it learns of news: "events" or "polling"."""
+        return "events" if self._events else "polling"
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Its lanes."""
+        return self._lanes.all
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for its end and that of its lanes; whether it came."""
+        until = time.monotonic() + timeout_s
+        self._thread.join(timeout_s)
+        ended = [lane.join(max(0.0, until - time.monotonic())) for lane in self.lanes]
+        return not self._thread.is_alive() and all(ended)
+
+    # --- the thread ---
+
+    def _work(self) -> None:
+        pause_s = _AGAIN_BASE_S
+        with self._stop.waking(self._bell.ring):
+            while not self._stop.wanted:
+                try:
+                    self._follow()
+                except (LocaltrackError, OSError, sqlite3.Error) as error:
+                    self._say(getattr(error, "message", str(error)))
+                except Exception as error:  # noqa: BLE001 - an invariant broke: it is told, and tried again
+                    where = traceback.format_exc(limit=-3)
+                    self._say(f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}")
+                    pause_s = _AGAIN_CAP_S
+                self._wait(pause_s)
+                pause_s = min(2 * pause_s, _AGAIN_CAP_S)
+
+    def _follow(self) -> None:
+        """Until somebody wants it to stop, or something goes wrong."""
+        self.store.make()
+        watch = Watch(self.store.journals, self._bell.ring, self._file_event)
+        try:
+            while not self._stop.wanted:
+                began = time.monotonic()
+                self._scan(began)
+                look = self._following.look(whole=began >= self._whole_at)
+                if look is not None:
+                    self._take(look, began, watch)
+                self._say("")
+                self._rest(began, watch)
+        finally:
+            watch.close()
+
+    def _take(self, look: Look, now: float, watch: Watch) -> None:
+        """Hand out what was found."""
+        self._lanes.post(look)
+        if look.whole:
+            self._whole_at = now + _WHOLE_S
+            self.left = {left.reason: len(left.runs) + len(left.models) for left in look.choice.left}
+        self.news_at = self._pace.news_at = now
+        if self._events:
+            running = [run for run in self._following.runs.values() if run.status == "RUNNING" and not run.deleted]
+            running.sort(key=lambda run: run.newest_ms, reverse=True)
+            watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in running])
+
+    def _rest(self, began: float, watch: Watch) -> None:
+        """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""
+        now = time.monotonic()
+        if self._events and not self._pace.busy(now) and not watch.armed and watch.arm():
+            return  # what was written before the watch was there rang no bell: look once
+        if self._pace.busy(now):
+            watch.disarm()
+        seconds = self._pace.next_look(began, now, events=watch.armed)
+        if self._wait(min(seconds, max(self._scan_at - now, BUSY_S))):
+            watch.disarm()
+            # One event is the first of many; a look that finds nothing listens again.
+            self._wait(max(0.0, began + BUSY_S - time.monotonic()))
+
+    def _scan(self, now: float) -> None:
+        """Register files that others wrote straight into artifact directories."""
+        if self._filed:
+            self._filed = False
+            self._scan_at = min(self._scan_at, now + _FILE_SETTLES_S)
+        if now < self._scan_at:
+            return
+        find_files(self._catalog)
+        ended = time.monotonic()
+        self._scan_at = ended + Pace.next_scan(ended - now, self._settings.artifact_scan_seconds)
+
+    def _file_event(self) -> None:
+        self._filed = True
+        self._bell.ring()
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self._changed()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for a ring, at most so long; whether it came."""
+        until = time.monotonic() + seconds
+        while not self._stop.wanted and (left := until - time.monotonic()) > 0:
+            self.beat = time.monotonic()
+            if self._bell.wait(min(left, _BEAT_S)):
+                return True
+        return False

@@ -1,0 +1,50 @@
+"""When to look at a store again: often while it is busy, seldom while it is quiet, never at much cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Seconds between two looks at a busy store: a logged value has to be on the remote within a second.
+BUSY_S = 0.2
+#: Seconds without news after which a store is quiet.
+QUIET_AFTER_S = 5.0
+#: A look may take this share of the time until the next.
+SHARE = 0.1
+#: Files of others are looked for with this share of the time: that goes through every artifact directory.
+SCAN_SHARE = 0.01
+
+
+@dataclass(slots=True)
+class Pace:
+    """When to look again.
+
+    Attributes:
+        poll_s: seconds between two looks at a quiet store whose writes are told by events.
+        eventless_s: the same where there are no events.
+        news_at: clock reading of the last news.
+    """
+
+    poll_s: float
+    eventless_s: float
+    news_at: float = float("-inf")
+
+    def busy(self, now: float) -> bool:
+        """Whether there was news lately."""
+        return now < self.news_at + QUIET_AFTER_S
+
+    def next_look(self, began: float, now: float, *, events: bool) -> float:
+        """Seconds from `now` until the next look, if nothing rings before.
+
+        Args:
+            began: when the last look began.
+            now: when it ended.
+            events: writes are told by events.
+        """
+        cost = (now - began) / SHARE
+        calm = self.poll_s if events else self.eventless_s
+        return max(BUSY_S if self.busy(now) else calm, cost)
+
+    @staticmethod
+    def next_scan(took_s: float, every_s: float) -> float:
+        """Seconds until files of others are looked for again, if nothing rings before."""
+        return max(every_s, took_s / SCAN_SHARE)
