@@ -1,4 +1,4 @@
-"""Delivers to one remote with an engine that lives as long as there is work, and hears of news while it works."""
+"""Delivers to one remote with an engine that lives for minutes, and hears of news while it works."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _QUIET_S = 10.0
 _SETTLED_AT_ONCE, _SETTLE_PAUSE_S = 20, 1.0
 #: Seconds that a remote was away after which it is asked anew what it is: it may have been upgraded meanwhile.
 _NEW_REMOTE_S = 60.0
+#: Seconds for which an engine believes what it learned of the remote (what it is, where experiments are).
+_ENGINE_S = 600.0
 _BACK = "the remote is back: what it is has to be asked anew"
 
 
@@ -93,6 +95,8 @@ class Deliverer:
         self._counted = self._answers = 0
         self._away_since: float | None = None
         self._waiting = ""
+        self._rests = True
+        self._engine_until = 0.0
 
     def step(self) -> bool:
         """Do one step of work; False: there is nothing to do now (see `wait`)."""
@@ -100,14 +104,10 @@ class Deliverer:
         if now >= self._look_at:
             self._look_at = now + _LOOK_S
             self._look(now)
-        if self._drive is None:
+        if self._drive is None or self._rests:
             return False
         if not self._drive.step():
-            self._bench.state.flush()
-            self._collect(self._bench.clock())
-            self._engine = self._drive = None
-            self._look_at = 0.0
-            self._waiting = ""
+            self._rest(self._bench.clock())
         return True
 
     def wait(self, most_s: float) -> None:
@@ -136,6 +136,17 @@ class Deliverer:
             self._gate.answers > answers,
         )
 
+    def _rest(self, now: float) -> None:
+        """All jobs have ended. The engine is kept for the next: it has learned what the remote is."""
+        assert self._engine is not None, "something has ended"
+        self._bench.state.flush()
+        self._collect(now)
+        self._rests = True
+        self._look_at = 0.0
+        self._waiting = ""
+        if now >= self._engine_until or self._engine.results.stopped:
+            self._engine = self._drive = None
+
     # --- what is handed to the engine ---
 
     def _look(self, now: float) -> None:
@@ -161,11 +172,13 @@ class Deliverer:
             self._asked.update(news)
             self._settled.difference_update(jobs)
         offset = self._bench.wall() - self._bench.clock()
+        self._rests = False
         if self._engine is None:
             settings: ReplaySettings = replace(self._bench.settings, wall_offset_s=offset)
             self._engine = Engine(settings, jobs, self._bench.rng, gate=self._gate)
             self._drive = Drive(self._bench, self._engine, self._stop, self._told, self._stop_wait_s)
             self._counted = 0
+            self._engine_until = self._bench.clock() + _ENGINE_S
             return
         self._engine.set_wall(offset)
         self._engine.add(jobs)
@@ -201,7 +214,7 @@ class Deliverer:
         """Note some of what was delivered a while ago; fewer while there is other work."""
         if now >= self._settle_at and self._agenda.delivered and not self._stop.wanted:
             self._settle_at = now + _SETTLE_PAUSE_S
-            most = _SETTLED_AT_ONCE if self._engine is None else _SETTLED_AT_ONCE // 4
+            most = _SETTLED_AT_ONCE if self._rests else _SETTLED_AT_ONCE // 4
             self._note_settled(self._agenda.take_delivered(now, _QUIET_S, most))
 
     def _note_settled(self, taken: list[tuple[Job, str]]) -> None:
