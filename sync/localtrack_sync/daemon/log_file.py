@@ -142,33 +142,35 @@ def followed(path: str, pause: Callable[[float], object] = time.sleep) -> Iterat
         pause: waits so many seconds.
 
     Returns:
-        Pieces; an empty one when there was nothing new.
+        Pieces; an empty one when there is nothing new.
     """
     handle = _reading(path)
     if handle is not None:
         os.lseek(handle, 0, os.SEEK_END)
     try:
         while True:
-            piece = os.read(handle, _BLOCK) if handle is not None else b""
-            yield piece
-            if piece:
-                continue
-            new = _reading(path)
-            if handle is not None and new is not None and os.path.samestat(os.fstat(handle), os.fstat(new)):
+            new = _reading(path)  # before the old one is read to its end: nothing is added to that one any more
+            if handle is not None:
+                yield from _pieces(handle)
+            if new is not None and handle is not None and os.path.samestat(os.fstat(handle), os.fstat(new)):
                 os.close(new)
                 if os.lseek(handle, 0, os.SEEK_CUR) > os.fstat(handle).st_size:
                     os.lseek(handle, 0, os.SEEK_SET)  # somebody emptied it
             elif new is not None:
-                rest = os.read(handle, _BLOCK) if handle is not None else b""
                 if handle is not None:
                     os.close(handle)
                 handle = new
-                yield rest
                 continue
+            yield b""
             pause(_FOLLOW_S)
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _pieces(handle: int) -> Iterator[bytes]:
+    while piece := os.read(handle, _BLOCK):
+        yield piece
 
 
 def _reading(path: str) -> int | None:
