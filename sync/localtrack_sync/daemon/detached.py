@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from localtrack.errors import ReplayError
 from localtrack.store import Store
@@ -51,24 +52,10 @@ def start(
     Raises:
         ReplayError: it did not begin; the message is its own.
     """
-    first = Store.at(sorted(map(os.path.realpath, settled))[0])
+    first = Store.at(min(map(os.path.realpath, settled)))
     path = log or default_log(environ, first)
     options = ["--detached", "--log-file", path, *(word for store in given for word in ("--store", store))]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        [*program, "daemon", "run", *options],
-        env=_environment(environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as child:
-        try:
-            told, trouble = child.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise ReplayError(
-                f"The daemon has not begun within {seconds:g} s; it may still do so.",
-                f"Look: localtrack daemon status. Its log: {path}",
-            ) from None
+    told, trouble = _communicated([*program, "daemon", "run", *options], _environment(environ), path, seconds)
     if told.strip() != _READY:
         raise ReplayError(*_reason(trouble.decode(errors="replace"), path))
     found = running(first)
@@ -77,8 +64,28 @@ def start(
     return found
 
 
+def _communicated(command: Sequence[str], environ: Mapping[str, str], log: str, seconds: float) -> tuple[bytes, bytes]:
+    """What the child and the daemon that it leaves behind say until both have let go of these pipes."""
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as child:
+        try:
+            return child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()  # if it has not left the daemon behind yet, there will be none
+            raise ReplayError(
+                f"The daemon has not begun within {seconds:g} s; it may still do so.",
+                f"Look: localtrack daemon status. Its log: {log}",
+            ) from None
+
+
 def detach() -> None:
-    """In the process that was started: leave the starter. The caller goes on as nobody's child; no threads before it."""
+    """In the process that was started: leave the starter, and go on as nobody's child. No thread may run yet."""
     if os.fork():
         os._exit(0)
     os.umask(0o077)
@@ -86,7 +93,8 @@ def detach() -> None:
 
 def say_ready() -> None:
     """Tell the starter that the locks are held, and let go of its pipes."""
-    os.write(1, _READY + b"\n")
+    with suppress(OSError):  # the starter has lost its patience
+        os.write(1, _READY + b"\n")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for handle in (0, 1, 2):
         os.dup2(nowhere, handle)
@@ -113,5 +121,3 @@ def _last_words(log: str) -> str:
     except OSError:
         lines = []
     return lines[0].decode(errors="replace") if lines else f"none, see {log}"
-
-

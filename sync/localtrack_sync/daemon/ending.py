@@ -1,4 +1,4 @@
-"""Ending a daemon from outside: only the process that holds the lock, only on this host, and waiting until it is gone."""
+"""Ending a daemon from outside: only the process that holds the lock, on this host; and waiting until it is gone."""
 
 from __future__ import annotations
 

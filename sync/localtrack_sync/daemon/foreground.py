@@ -82,7 +82,10 @@ def run(daemon: Daemon, begun: Callable[[], None] = lambda: None) -> int:
     Raises:
         LocaltrackError: the settings cannot be used, or another daemon has a lock (BusyError).
     """
-    with daemon.locks, Signals(_told(daemon), lambda: daemon.log("error", "did not end in time, ended at once")) as asked:
+    with (
+        daemon.locks,
+        Signals(_told(daemon), lambda: daemon.log("error", "did not end in time, ended at once")) as asked,
+    ):
         settings = daemon.load()
         daemon.log.form(settings.log_format)
         made = daemon.locks.hold(settings.stores)

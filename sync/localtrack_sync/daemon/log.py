@@ -39,7 +39,8 @@ class DaemonLog:
         Args:
             write: takes one whole line with its end; an OSError of it costs the line.
             form: text or json.
-            clock: monotonic seconds; wall: seconds since the epoch.
+            clock: monotonic seconds.
+            wall: seconds since the epoch.
         """
         self._write = write
         self._form = form

@@ -29,7 +29,7 @@ def state_home(environ: Mapping[str, str]) -> str:
 def default_log(environ: Mapping[str, str], store: Store, host: str = "") -> str:
     """The log file of a detached daemon whose first store is this one.
 
-    Host and path of the store are in its name: home directories are shared by hosts, and paths mean something else there.
+    Host and path of the store are in its name: hosts share home directories, and a path means another store there.
     """
     real = os.path.realpath(store.path)
     mark = hashlib.sha256(f"{host or socket.gethostname()}\0{real}".encode(errors="surrogateescape")).hexdigest()[:8]

@@ -61,7 +61,7 @@ class Notifier:
             return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)
+                sender.settimeout(0)
                 sender.sendto(message.encode("utf-8", "replace"), self._address)
         except OSError:  # nobody listens, or not now: no reason to end
             return False

@@ -84,7 +84,7 @@ class DaemonLocks:
         self._held.update(taken)
         return tuple(made)
 
-    def __enter__(self) -> DaemonLocks:
+    def __enter__(self) -> DaemonLocks:  # noqa: PYI034 - Self is not in Python 3.10
         """Nothing is taken before `hold`."""
         return self
 

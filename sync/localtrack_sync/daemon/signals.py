@@ -1,4 +1,4 @@
-"""Signals of the daemon: SIGTERM and SIGINT end it, in good order first and then at once; SIGHUP reads the settings again."""
+"""Signals of the daemon: SIGTERM and SIGINT end it, first in good order, then at once; SIGHUP reads its settings."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import TracebackType
@@ -51,7 +51,7 @@ class Holder:
     def since_ms(self) -> int | None:
         """`since` in milliseconds since the epoch; None when it cannot be read."""
         try:
-            return round(datetime.strptime(self.since, _SINCE).timestamp() * 1000)
+            return round(datetime.strptime(self.since, _SINCE).astimezone().timestamp() * 1000)
         except ValueError:
             return None
 
@@ -92,19 +92,21 @@ class NamedLock:
             BusyError: another process has it.
             StoreError: the file cannot be made, or cannot be locked.
         """
-        while True:
-            handle = _opened(self._path, os.O_RDWR | os.O_CREAT)
-            try:
-                if not _locked(handle, self._path):
-                    raise self._refused(_name(handle) or NAMELESS)
-                if _is_at(handle, self._path):
-                    break
-            except BaseException:
-                os.close(handle)
-                raise
-            os.close(handle)  # somebody removed the file before we had it: ours would keep nobody out
+        while (handle := self._taken()) is None:
+            pass  # somebody removed the file before it was locked: ours would keep nobody out
         self._handle = handle
         self.rename(self._holder)
+
+    def _taken(self) -> int | None:
+        handle = _opened(self._path, os.O_RDWR | os.O_CREAT)
+        with ExitStack() as undo:
+            undo.callback(os.close, handle)
+            if not _locked(handle, self._path):
+                raise self._refused(_name(handle) or NAMELESS)
+            if not _is_at(handle, self._path):
+                return None
+            undo.pop_all()
+        return handle
 
     def rename(self, holder: Holder) -> None:
         """Write another name into the lock that is held. A full disk takes the name, not the lock."""
@@ -120,7 +122,7 @@ class NamedLock:
         if handle is not None:
             os.close(handle)
 
-    def __enter__(self) -> NamedLock:
+    def __enter__(self) -> NamedLock:  # noqa: PYI034 - Self is not in Python 3.10
         """As `take`."""
         self.take()
         return self
