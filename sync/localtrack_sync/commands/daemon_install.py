@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import click
 
 from localtrack.errors import LocaltrackError, ReplayError
 from localtrack.store import Store
 from localtrack_sync.commands.daemon_parts import parts, stores_option
+from localtrack_sync.commands.daemon_places import Place, environment_file, place_of
 from localtrack_sync.daemon import units
 from localtrack_sync.daemon.log_file import default_log
 from localtrack_sync.daemon.settings_file import load_daemon_settings
@@ -38,66 +38,6 @@ kind_option = click.option(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the file goes, and what people run before and after.
-
-    Attributes:
-        path: the file.
-        encoding: of the file.
-        enable: commands that start it, with a reason each or "".
-        disable: commands that end it, before the file is removed.
-        forget: commands after that.
-    """
-
-    path: str
-    encoding: str
-    enable: tuple[tuple[str, str], ...]
-    disable: tuple[str, ...]
-    forget: tuple[str, ...] = ()
-
-
-def place_of(kind: str, environ: Mapping[str, str]) -> Place:
-    """Where a file of this kind goes for this user."""
-    home = environ.get("HOME") or os.path.expanduser("~")
-    config = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    if kind == "systemd":
-        name = units.SYSTEMD_NAME
-        return Place(
-            os.path.join(config, "systemd", "user", name),
-            "utf-8",
-            (
-                ("systemctl --user daemon-reload", ""),
-                (f"systemctl --user enable --now {name}", ""),
-                ("loginctl enable-linger", "it runs from the start of the machine, also while you are not logged in"),
-            ),
-            (f"systemctl --user disable --now {name}",),
-            ("systemctl --user daemon-reload",),
-        )
-    if kind == "launchd":
-        path = os.path.join(home, "Library", "LaunchAgents", f"{units.LAUNCHD_NAME}.plist")
-        return Place(
-            path,
-            "utf-8",
-            ((f'launchctl bootstrap gui/$(id -u) "{path}"', ""),),
-            (f"launchctl bootout gui/$(id -u)/{units.LAUNCHD_NAME}",),
-        )
-    path = os.path.join(config, "localtrack", "daemon-task.xml")
-    name = units.WINDOWS_NAME
-    return Place(
-        path,
-        "utf-16",
-        ((f'schtasks.exe /Create /TN {name} /XML "$(wslpath -w {path})"', ""), (f"schtasks.exe /Run /TN {name}", "")),
-        (f"schtasks.exe /Delete /TN {name} /F",),
-    )
-
-
-def environment_file(environ: Mapping[str, str]) -> str:
-    """The file of variables that the systemd unit reads."""
-    home = environ.get("HOME") or os.path.expanduser("~")
-    return os.path.join(environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "localtrack", "daemon.env")
-
-
 @click.command(short_help="Have the system start it: systemd, launchd, Windows.")
 @kind_option
 @click.option("--now", is_flag=True, help="Run systemctl too: it is started now and whenever you log in.")
@@ -117,8 +57,8 @@ def install(stores: tuple[str, ...], *, kind: str | None, now: bool) -> None:
         click.echo(f"  it delivers {store}")
     _say_credentials(how, service.environment_file, environ)
     if now:
-        for command in (["daemon-reload"], ["enable", "--now", units.SYSTEMD_NAME]):
-            _systemctl(command)
+        _systemctl(["daemon-reload"])
+        _systemctl(["enable", "--now", units.SYSTEMD_NAME])
         click.echo("It runs. To have it run while you are not logged in: loginctl enable-linger")
         return
     click.echo("Run next:")
@@ -147,13 +87,8 @@ def uninstall(*, kind: str | None, now: bool) -> None:
         _systemctl(["daemon-reload"])
         return
     click.echo("If it was started, run:")
-    for command in _ending(how, place):
+    for command in place.disable:
         click.echo(f"  {command}")
-
-
-def _ending(kind: str, place: Place) -> Sequence[str]:
-    """Commands for after the file is gone: systemd can stop a unit without a file, not disable it."""
-    return (f"systemctl --user stop {units.SYSTEMD_NAME}", *place.forget) if kind == "systemd" else place.disable
 
 
 def _kind(given: str | None, *, now: bool) -> str:

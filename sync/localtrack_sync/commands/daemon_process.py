@@ -46,7 +46,8 @@ def run(stores: tuple[str, ...], *, log_file: str, behind: bool) -> int:
     """Run the daemon in the foreground: for systemd, tmux, containers.
 
     The first Ctrl-C or SIGTERM ends it in good order, the second at once; neither loses anything. SIGHUP: it reads its
-    settings again. Ends with 0 when it was told to; 1 when it failed, or when another daemon delivers one of the stores.
+    settings again. Ends with 0 when it was told to end; with 1 when it failed, or when another daemon delivers one of
+    the stores.
     """
     how = parts()
     if behind:

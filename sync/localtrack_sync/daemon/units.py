@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import plistlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -116,7 +115,7 @@ def launchd_agent(service: Service) -> str:
 
 
 def windows_task(service: Service) -> str:
-    """A task for `schtasks /Create /XML`: localtrack runs in the Windows Subsystem for Linux, the task starts it there."""
+    """A task for `schtasks /Create /XML`: it starts localtrack in the Windows Subsystem for Linux."""
     distribution = ["-d", service.distribution] if service.distribution else []
     words = [*distribution, "--exec", service.python, *service.arguments]
     return f"""<?xml version="1.0" encoding="UTF-16"?>
