@@ -116,8 +116,10 @@ def _reason(trouble: str, log: str) -> tuple[str, str]:
 
 
 def _last_words(log: str) -> str:
+    """Why it failed, as its log says it; else the last line of the log."""
     try:
-        lines = last_lines(log, 1)
+        lines = last_lines(log, 10)
     except OSError:
         lines = []
-    return lines[0].decode(errors="replace") if lines else f"none, see {log}"
+    told = [line for line in lines if b"daemon failed" in line] or lines
+    return told[-1].decode(errors="replace") if told else f"none, see {log}"
