@@ -183,13 +183,12 @@ def test_a_busy_remote_does_not_keep_another_waiting(
 ) -> None:
     """One of two remotes is locked by another sync: the other one is served, and the exit code is 1."""
     from localtrack_sync.remote.remotes import parse_remote
-    from localtrack_sync.store.lock import ReplayLock
+    from localtrack_sync.store.lock import Holder, ReplayLock
 
     busy, other = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     log_for(tmp_path, busy)
     log_for(tmp_path, other)
-    holder = {"pid": 1, "host": "h", "since": "s", "command": "c"}
-    with ReplayLock(parse_remote(busy).remote.lock_path(made.store), holder):
+    with ReplayLock(parse_remote(busy).remote.lock_path(made.store), Holder(1, "h", "s", "c")):
         said = Said(capsys, "sync", "--patience", "0.1")
     assert said.code == 1
     assert "process 1 on h" in said.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +29,7 @@ from localtrack_sync.store.accounts import id_of, logged_model_account, run_acco
 from localtrack_sync.store.books import RunAccount
 from localtrack_sync.store.choice import Errand, Item
 from localtrack_sync.store.found_files import Found, find_files
-from localtrack_sync.store.lock import ReplayLock
+from localtrack_sync.store.lock import Holder, ReplayLock
 from localtrack_sync.store.state import StateDb
 
 
@@ -177,14 +176,9 @@ def _close_books(catalog: Catalog, state: StateDb, errand: Errand | None, report
     return accounts
 
 
-def holder(command: str) -> dict[str, object]:
+def holder(command: str) -> Holder:
     """Who we are, for the lock file."""
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "command": command,
-    }
+    return Holder.here(command)
 
 
 def _open_state(store: Store, address: Address) -> StateDb:
