@@ -85,7 +85,6 @@ class _Service:
         """From start to end."""
         for follower in self._followers:
             follower.start()
-        self._log("info", "started", pid=os.getpid(), version=version("localtrack"), stores=list(self._settings.stores))
         self._supervisor.ready()
         with self._stop.waking(self._bell.ring):
             while not self._stop.wanted:
@@ -102,7 +101,8 @@ class _Service:
         ended = [follower.join(max(0.0, until - time.monotonic())) for follower in self._followers]
         for follower in self._followers:
             facts_file.remove(follower.store)
-        self._log("info" if all(ended) else "error", "stopped", clean=all(ended))
+        if not all(ended):
+            self._log("error", "parts of it did not end in time; what they had under way is found out later")
         return 0 if all(ended) else 1
 
     def _tell(self) -> None:
