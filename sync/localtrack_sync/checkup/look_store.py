@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from localtrack.catalog import database
 from localtrack.catalog.catalog import Catalog
-from localtrack.errors import LocaltrackError
+from localtrack.errors import LocaltrackError, ReplayError
 from localtrack.journal.mounts import file_system, is_network
 from localtrack.store import Store
 from localtrack_sync.checkup.facts import Disk, FileLook, Owing, Seen, StoreLook
@@ -44,9 +44,16 @@ def _contents(look: StoreLook, store: Store, environ: Mapping[str, str]) -> Stor
     except _TROUBLE as error:
         return replace(look, trouble=_words(error))
     try:
-        return replace(look, owing=tuple(_owing(account) for account in accounts_of(store, environ)))
+        return replace(look, owing=tuple(_owing(account) for account in _accounts(store, environ)))
     except _TROUBLE as error:
         return replace(look, owing_trouble=_words(error))
+
+
+def _accounts(store: Store, environ: Mapping[str, str]) -> list[RemoteAccount]:
+    try:
+        return accounts_of(store, environ)
+    except ReplayError:  # LOCALTRACK_REMOTE is no address, which is told with the remotes
+        return accounts_of(store, {**environ, "LOCALTRACK_REMOTE": "", "MLFLOW_TRACKING_URI": ""})
 
 
 def _words(error: Exception) -> str:

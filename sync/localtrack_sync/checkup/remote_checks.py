@@ -60,7 +60,8 @@ def _there(find: Finder, look: RemoteLook) -> list[Finding]:
     """What it answers."""
     if look.contact is Contact.OFFLINE:
         told = f"credentials from {look.source}" if look.source else "no credentials"
-        return [find("credentials", told), find("not-contacted")]
+        usable = look.settings is None and look.login is None
+        return [*([find("credentials", told)] if usable else []), find("not-contacted")]
     if look.settings is not None or look.login is not None or look.no_token:
         return []  # told above; nothing was sent
     if look.no_name:

@@ -65,7 +65,8 @@ def targets_of(store: Store, to: Address | None, settings: Settings, environ: Ma
     choice = _choice(store, settings, environ)
     for errand in choice.errands:
         found.add(errand.address)
-    found.homeless = to is None and any(left.remote is None for left in choice.left)
+    unusable = bool(found.others)  # LOCALTRACK_REMOTE
+    found.homeless = to is None and not unusable and any(left.remote is None for left in choice.left)
     _add_left(found, choice.left, environ)
     _add_states(found, store)
     return found

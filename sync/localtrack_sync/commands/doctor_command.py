@@ -42,8 +42,8 @@ from localtrack_sync.shell.selection import transport_settings
 def doctor(store: Store, *, to: str | None, offline: bool, timeout: float, as_json: bool) -> int:
     """Look at everything that can be wrong on this machine, in the store and with the servers it delivers to.
 
-    Each finding says what, why it matters, and what to do. Nothing is changed, and servers are only read from. A server
-    that `localtrack sync` would not contact is not contacted here either.
+    Each finding says what, why it matters, and what to do. Nothing that was logged is changed, and servers are only
+    read from. A server that `localtrack sync` would not contact is not contacted here either.
 
     Ends with 0: nothing needs attention. 4: something does. 1: it could not look. 2: usage.
     """

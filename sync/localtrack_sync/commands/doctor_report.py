@@ -37,7 +37,7 @@ def report(findings: Sequence[Finding], width: int) -> None:
                 click.echo()
                 _print_trouble(finding, width)
     click.echo()
-    click.echo(_sum(findings))
+    click.echo(screen.wrapped(_sum(findings), width))
 
 
 def _groups(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:

@@ -35,7 +35,7 @@ FINE = answered(reply(body={"experiment": {}}))
 LOOK = RemoteLook("http://tracking.example:5000", first=FINE, about=MODERN, seconds=5.0)
 
 
-def error(status: int, code: str = "", message: str = "", **more: str) -> dict[str, Any]:
+def error(status: int, code: str = "", message: str = "", **more: Any) -> dict[str, Any]:
     """A first answer that is an error: MLflow's when it has a code."""
     body = {"error_code": code, "message": message} if code else None
     return {"first": answered(reply(status, body, message, **more))}
