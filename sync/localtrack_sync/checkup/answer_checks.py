@@ -101,14 +101,24 @@ def _server(find: Finder, look: RemoteLook) -> list[Finding]:
     if not about.version:
         found = [find("server-unnamed")]
     else:
-        store = f", {about.store_type}" if about.store_type else ""
-        parts = ", large files in parts" if look.multipart else ""
-        found = [find("server", f"MLflow {about.version}{store}{parts}"), *_age(find, about)]
+        found = [find("server", _describe(about, multipart=look.multipart)), *_age(find, about)]
     if not about.dedupes:
         found.append(find("keeps-duplicates", _why_duplicates(about)))
     if not about.models:
         found.append(find("no-logged-models", f"It is MLflow {about.version}." if about.version else ""))
     return found
+
+
+def _describe(about: RemoteFacts, *, multipart: bool) -> str:
+    able = {
+        "stores a repeated point once": about.dedupes,
+        "NaN may be repeated": about.nan_safe,
+        "logged models": about.models,
+        "large files in parts": multipart,
+    }
+    named = ", ".join(what for what, has in able.items() if has)
+    store = f" on {about.store_type}" if about.store_type else ""
+    return f"MLflow {about.version}{store}" + (f" ({named})" if named else "")
 
 
 def _why_duplicates(about: RemoteFacts) -> str:
