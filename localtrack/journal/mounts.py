@@ -10,13 +10,23 @@ NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.", "lustre", "gpfs", "
 
 def on_network(path: str, mountinfo: str = "/proc/self/mountinfo") -> bool:
     """Whether `path` lies on a network file system; False where the system does not tell (no /proc)."""
+    return is_network(file_system(path, mountinfo))
+
+
+def is_network(kind: str) -> bool:
+    """Whether this kind of file system, as `file_system` names it, is one of the network."""
+    return kind.startswith(NETWORK_FILE_SYSTEMS) or kind == "fuse"
+
+
+def file_system(path: str, mountinfo: str = "/proc/self/mountinfo") -> str:
+    """Kind of the file system on which `path` lies (`ext4`, `nfs4`); "" where the system does not tell (no /proc)."""
     real = os.path.realpath(path)
     best, kind = "", ""
     try:
         with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
             lines = file.readlines()
     except OSError:
-        return False
+        return ""
     for line in lines:
         left, _, right = line.partition(" - ")
         fields = left.split()
@@ -26,7 +36,7 @@ def on_network(path: str, mountinfo: str = "/proc/self/mountinfo") -> bool:
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, right.split()[0]
-    return kind.startswith(NETWORK_FILE_SYSTEMS) or kind == "fuse"
+    return kind
 
 
 def _unescaped(text: str) -> str:

@@ -21,7 +21,7 @@ def tls_from(environ: Mapping[str, str]) -> ssl.SSLContext:
     Raises:
         ReplayError: the variables exclude each other, or name something that cannot be used.
     """
-    insecure = environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").strip().lower() in {"1", "true"}
+    insecure = is_unchecked(environ)
     if insecure and environ.get(_AUTHORITIES[0]):
         raise ReplayError(
             f"MLFLOW_TRACKING_INSECURE_TLS and {_AUTHORITIES[0]} are both set, and exclude each other.",
@@ -35,6 +35,17 @@ def tls_from(environ: Mapping[str, str]) -> ssl.SSLContext:
         except OSError as error:
             raise _unusable(_CLIENT, client, error) from error
     return context
+
+
+def is_unchecked(environ: Mapping[str, str]) -> bool:
+    """Whether MLFLOW_TRACKING_INSECURE_TLS switches the check of certificates off."""
+    return environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").strip().lower() in {"1", "true"}
+
+
+def authorities_in(environ: Mapping[str, str]) -> str:
+    """What certificates are checked against, in words: a file or directory and the variable that names it."""
+    name = next((name for name in _AUTHORITIES if environ.get(name, "").strip()), None)
+    return "the usual authorities (certifi)" if name is None else f"{environ[name].strip()} ({name})"
 
 
 def _checked(environ: Mapping[str, str]) -> ssl.SSLContext:

@@ -164,7 +164,12 @@ class StateDb:
 
 @final
 class StateReader:
-    """A delivery state opened read-only, beside a replay that is writing it; a context manager."""
+    """A delivery state opened read-only, beside a replay that is writing it; a context manager.
+
+    Attributes:
+        remote: whose state it is.
+        version: of its tables, at most FORMAT.
+    """
 
     def __init__(self, path: str) -> None:
         """Open an existing file.
@@ -179,7 +184,7 @@ class StateReader:
                 f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
             )
             try:
-                _check(self._db, path)
+                self.version = _check(self._db, path)
                 self._db.execute("BEGIN")  # all reads see one moment
                 self.remote = _remote_of(self._db)
             except BaseException:
