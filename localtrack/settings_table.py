@@ -49,6 +49,7 @@ class Setting(NamedTuple):
         least, most: range of a number.
         choices: values of a choice.
         table: table of the settings file that it stands in; "" is the top.
+        example: a value for an example file, where the default is not one.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Setting(NamedTuple):
     most: float = 0.0
     choices: tuple[str, ...] = ()
     table: str = ""
+    example: object = None
 
     @property
     def name(self) -> str:
@@ -171,6 +173,9 @@ def _figure(number: float) -> str:
 
 
 def _cut(text: str) -> str:
+    scheme, colon, address = text.partition("://")
+    if colon and address:
+        return f"{scheme}://..."  # it may hold a password
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
@@ -195,6 +200,7 @@ SHARED = (
         Kind.PATH,
         "the store directory, when no tracking URI names one; for the commands too",
         default_words="`localtrack` in the user's data directory",
+        example="/scratch/me/store",
     ),
     Setting(
         "strict",
@@ -243,6 +249,7 @@ SHARED = (
         "where runs go that name no remote of their own; `MLFLOW_TRACKING_URI`, when it names a server, comes after "
         "the variable and before the file",
         default_words="none",
+        example="https://tracking.example",
     ),
     Setting(
         "dialect",
@@ -268,6 +275,7 @@ SHARED = (
         Kind.NUMBER,
         "how long a remote may still execute a request whose reply was lost",
         default_words="120; Databricks: 300",
+        example=120.0,
         most=86_400,
     ),
     Setting(
@@ -277,5 +285,6 @@ SHARED = (
         "workspace folder of experiments whose names are no absolute paths, such as `/Shared/team`",
         default="",
         default_words="the user's home",
+        example="/Shared/team",
     ),
 )
