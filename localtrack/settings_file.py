@@ -135,7 +135,7 @@ def _bytes(path: str) -> bytes:
     """
     # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(handle, "rb") as file:
+    try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise SettingsError(f"{path} is not a file")
@@ -144,7 +144,10 @@ def _bytes(path: str) -> bytes:
                 f"{path} is not used: others may write it, and so choose where your runs go",
                 f"Look at what it says, then: chown {os.geteuid()} {path}; chmod go-w {path}",
             )
-        raw = file.read(_MOST_BYTES + 1)
+        with open(handle, "rb", closefd=False) as file:
+            raw = file.read(_MOST_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(raw) > _MOST_BYTES:
         raise SettingsError(f"{path} is longer than {_MOST_BYTES:,} bytes: no settings file")
     return raw
