@@ -122,7 +122,7 @@ def no_remote(store: Store, command: str) -> str:
             known.append(state.remote.url)
     example = known[0] if known else "http://127.0.0.1:5000"
     return (
-        "No remote is known: the runs name none, neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set, and the settings "
-        "file names none. "
+        "No remote is known: the runs name none, neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set, and the "
+        "settings file names none. "
         f"Name one, for example: localtrack {command} --to {example}"
     )
