@@ -14,7 +14,9 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 from localtrack.errors import SettingsError
 from localtrack_sync.daemon.prometheus import CONTENT_TYPE
@@ -27,8 +29,8 @@ MOST_REQUEST_BYTES = 8192
 REQUEST_S = 2.0
 #: Seconds between two looks at whether to end.
 _TICK_S = 0.2
-#: Seconds that `close` waits for the thread: the request in hand, and a little.
-CLOSE_S = 2 * REQUEST_S + 1.0
+#: Seconds that `close` waits for the thread; a request in hand is cut, so only the making of a text takes any time.
+CLOSE_S = 5.0
 # Any port: a tunnel to this endpoint has another one at its other end.
 _HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 
@@ -75,8 +77,10 @@ class MetricsEndpoint:
             server.handle_request()
 
     def close(self) -> None:
-        """Stop listening; waits for a request in hand, `CLOSE_S` seconds at most. Closing again does nothing."""
+        """Stop listening; a request in hand is cut. Takes `CLOSE_S` seconds at most. Closing again does nothing."""
         self._ending.set()
+        if self._server is not None:
+            self._server.cut()
         if self._thread is not None:
             self._thread.join(CLOSE_S)
             self._thread = None
@@ -93,7 +97,23 @@ class _Server(socketserver.TCPServer):
 
     def __init__(self, port: int, text: Callable[[], str]) -> None:
         self.text = text
+        self._open: socket.socket | None = None
         super().__init__((ADDRESS, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer, and know meanwhile which connection is open."""
+        self._open = request
+        try:
+            super().process_request(request, client_address)
+        finally:
+            self._open = None
+
+    def cut(self) -> None:
+        """End the connection that is open, if any: whoever waits for it goes on at once."""
+        connection = self._open
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Whoever asked has gone away; nobody is left to be told."""

@@ -1,4 +1,4 @@
-"""A file for the textfile collector of Prometheus' node exporter: always whole, because it is renamed into its place."""
+"""A file for the textfile collector of Prometheus: always whole, because it is renamed into its place."""
 
 from __future__ import annotations
 
