@@ -118,12 +118,18 @@ def test_a_long_request_is_refused(endpoint: MetricsEndpoint) -> None:
 
 @pytest.mark.parametrize(
     "request_bytes",
-    [b"\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\r\n\r\n", b"GET /metrics HTTP/9.9\r\n\r\n", b"<x>\r\n\r\n"],
+    [
+        b"GET /metrics\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET /metrics HTTP/9.9\r\n\r\n",
+        b"<x>\r\n\r\n",
+    ],
 )
 def test_what_is_no_request_is_refused(endpoint: MetricsEndpoint, request_bytes: bytes) -> None:
     """Garbage gets no metrics and nothing of itself back, and the endpoint goes on."""
     status, _, body = talk(endpoint.port, request_bytes)
-    assert status in {0, 400, 403, 404, 405, 505}
+    assert status in {400, 403, 505}
     assert b"<x>" not in body
     assert get(endpoint.port) == 200
 
@@ -154,15 +160,15 @@ def test_a_silent_client_holds_it_up_for_a_bounded_time(endpoint: MetricsEndpoin
         assert silent.recv(1) == b""
 
 
-def test_a_text_that_cannot_be_made_is_a_500(endpoint: MetricsEndpoint) -> None:
+def test_a_text_that_cannot_be_made_is_a_500() -> None:
     """Trouble with the text is told by its kind only, and the next request is answered."""
-    texts = iter([ZeroDivisionError("s3cret"), "fine\n"])
+    asked: list[int] = []
 
     def text() -> str:
-        told = next(texts)
-        if isinstance(told, Exception):
-            raise told
-        return told
+        asked.append(1)
+        if len(asked) == 1:
+            raise ZeroDivisionError("s3cret")
+        return "fine\n"
 
     broken = MetricsEndpoint(0, text)
     broken.start()

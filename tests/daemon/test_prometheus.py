@@ -87,7 +87,7 @@ def test_every_fact_is_told() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    """A value that is None has no line, rather than a zero that would be a lie; a metric without values is not named."""
+    """A value that is None has no line, rather than a zero that would be a lie."""
     remote = replace(REMOTE, owed=None, last_success=None, next_attempt=None)
     text = exposition({"/a": replace(FACTS, remotes=(remote,))})
     for name in ("owed_records", "last_success", "next_attempt"):
@@ -153,7 +153,7 @@ def test_numbers_are_written_as_the_format_wants(value: float, told: str) -> Non
 
 
 def test_names_follow_the_conventions() -> None:
-    """Names have our prefix, counters end with _total, times and sizes with their unit; each has a meaning and labels."""
+    """Names have our prefix, counters end with _total, times and sizes with their unit; labels are told."""
     for metric in METRICS:
         assert re.fullmatch(r"localtrack_[a-z_]+", metric.name)
         assert (metric.kind == "counter") == metric.name.endswith("_total")

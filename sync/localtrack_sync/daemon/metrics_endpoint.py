@@ -162,6 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, code: int, text: str, kind: str) -> None:
         body = text.encode("utf-8")
+        if self.request_version == "HTTP/0.9":
+            self.request_version = "HTTP/1.0"  # http.server would leave out the status line
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
