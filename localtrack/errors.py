@@ -2,6 +2,7 @@
 
 - LocaltrackError
     - TrackingError: bad input or a missing thing, with MLflow's error_code (a ValueError as well)
+        - SettingsError: a variable or the settings file says what cannot be
     - StoreError: the store directory cannot be used
         - JournalError: a journal cannot be written (raised in training code only with strict=True)
         - TooNewError: a file was written by a newer localtrack
@@ -69,6 +70,15 @@ class TrackingError(LocaltrackError, ValueError):
         return HTTP_STATUS.get(self.error_code, 500)
 
 
+class SettingsError(TrackingError):
+    """A setting has a value that it cannot have; the message names both. The exit code of a usage error."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+
+
 class StoreError(LocaltrackError):
     """The store directory cannot be used."""
 
@@ -91,9 +101,3 @@ class BusyError(ReplayError):
 
 class CredentialError(ReplayError):
     """Credentials are missing, or may not be sent to that remote."""
-
-
-class SettingsError(LocaltrackError):
-    """A setting has a value that it cannot have; the message names both. The exit code of a usage error."""
-
-    exit_code = 2

@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from localtrack import settings
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import JournalError
 from localtrack.journal import codec, forks, ops
@@ -311,11 +312,11 @@ _journals: dict[str, Journal] = {}
 def journal_of(store: Store, *, strict: bool = False) -> Journal:
     """The journal of this process in this store: one, shared by all threads. Touches no disk.
 
-    LOCALTRACK_LOCKING (auto, normal, exclusive) is read when a store is first asked for.
+    The setting `locking` is read when a store is first asked for.
     """
     journal = _journals.get(store.path)
     if journal is None:
-        locking = os.environ.get("LOCALTRACK_LOCKING", "auto")
+        locking = settings.one(os.environ, "locking")
         journal = _journals.setdefault(store.path, Journal(store, locking=locking))
     journal.strict = strict
     return journal

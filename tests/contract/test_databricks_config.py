@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from localtrack.errors import CredentialError, ReplayError
+from localtrack.settings import load
 from localtrack_sync.protocol.limits import DIALECTS
 from localtrack_sync.remote.databricks_config import DatabricksConfig
 from localtrack_sync.remote.remotes import Remote, parse_remote
+from localtrack_sync.store.accounts import default_address
 
 PROFILES = """
 [DEFAULT]
@@ -125,6 +127,20 @@ def test_the_dialect_of_an_address(uri: str, setting: str, dialect: str) -> None
     assert remote.dialect == dialect
     assert remote == Remote(uri)
     assert dialect in DIALECTS
+
+
+def test_the_dialect_and_the_remote_may_stand_in_the_settings_file(tmp_path: Path) -> None:
+    """The settings file decides as the variables do, for addresses on the command line and for the default one."""
+    path = tmp_path / "config.toml"
+    path.write_text('dialect = "databricks"\nremote = "https://tracking.example"\n')
+    path.chmod(0o600)
+    environ = {"HOME": str(tmp_path), "LOCALTRACK_CONFIG": str(path)}
+    assert parse_remote("https://other.example", environ).remote.dialect == "databricks"
+    default = default_address(load(environ), environ)
+    assert default is not None
+    assert (default.remote.url, default.remote.dialect) == ("https://tracking.example", "databricks")
+    by_variable = parse_remote("https://other.example", {**environ, "LOCALTRACK_DIALECT": "mlflow"})
+    assert by_variable.remote.dialect == "mlflow"
 
 
 def test_an_address_gets_the_login_of_its_own_host_only(home: dict[str, str]) -> None:

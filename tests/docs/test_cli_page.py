@@ -67,6 +67,7 @@ def test_help_texts_are_those_of_the_commands() -> None:
         ["show", "first"],
         ["conflicts"],
         ["doctor", "--to", "http://127.0.0.1:9"],
+        ["config"],
         ["sync", "--to", "http://127.0.0.1:9", "--patience", "0"],
         ["verify", "--to", "http://127.0.0.1:9", "--patience", "0"],
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run"],

@@ -19,7 +19,7 @@ connections_option = click.option(
     "--connections",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Requests open at once. Default: LOCALTRACK_CONNECTIONS, else 2.",
+    help="Requests open at once. Default: the setting connections, 2 unless set.",
 )
 
 #: `--patience SECONDS`: parameter `patience`.

@@ -32,7 +32,7 @@ from localtrack_sync.store.state import StateReader
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
-    help="How to talk to a server that is named by an address. Default: LOCALTRACK_DIALECT, else auto: databricks for "
+    help="How to talk to a server that is named by an address. Default: the setting dialect, else auto: databricks for "
     "hosts of Databricks, mlflow for all others.",
 )
 @run_option
@@ -47,8 +47,8 @@ from localtrack_sync.store.state import StateReader
     "--settle",
     type=click.FloatRange(0, 86_400),
     metavar="SECONDS",
-    help="How long a request whose reply was lost may still be executed. Default: LOCALTRACK_SETTLE_SECONDS, else 120, "
-    "for Databricks 300.",
+    help="How long a request whose reply was lost may still be executed. Default: the setting "
+    "settle_seconds, else 120, for Databricks 300.",
 )
 @connections_option
 @patience_option
@@ -71,7 +71,8 @@ def sync(
     """Deliver what is owed to an MLflow server or to Databricks, once, however often it is started.
 
     Without --to each run goes to the server that was named when it was logged (set_tracking_uri, MLFLOW_TRACKING_URI),
-    else to LOCALTRACK_REMOTE or MLFLOW_TRACKING_URI. It may be stopped at any moment and started again.
+    else to the setting remote (LOCALTRACK_REMOTE) or MLFLOW_TRACKING_URI. It may be stopped at any moment and started
+    again.
 
     Ends with 0: all delivered. 3: something is still owed. 4: conflicts or rejected records need a look. 1: an error.
     2: usage.
@@ -121,6 +122,7 @@ def no_remote(store: Store, command: str) -> str:
             known.append(state.remote.url)
     example = known[0] if known else "http://127.0.0.1:5000"
     return (
-        "No remote is known: the runs name none, and neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set. "
+        "No remote is known: the runs name none, neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set, and the "
+        "settings file names none. "
         f"Name one, for example: localtrack {command} --to {example}"
     )

@@ -34,6 +34,7 @@ class RemoteFacts:
         lag_s: age of the oldest change that is not delivered and could be, seconds; 0 when there is none.
         connections: requests that may be open at once now.
         jobs: runs, models and experiments that are being delivered or wait for it.
+        owed: records that are owed; None: not counted.
     """
 
     url: str
@@ -48,6 +49,7 @@ class RemoteFacts:
     lag_s: float = 0.0
     connections: int = 1
     jobs: int = 0
+    owed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

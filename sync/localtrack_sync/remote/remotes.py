@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from localtrack import settings
 from localtrack.errors import ReplayError
 from localtrack.store import Store
 from localtrack_sync.protocol.limits import DIALECTS
@@ -19,7 +20,7 @@ from localtrack_sync.remote.databricks_config import DatabricksConfig, at_host, 
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Endings of the hosts that only Databricks has. An address there cannot be asked what it is before it is known which
-#: credentials to send; every other one is taken for MLflow's until LOCALTRACK_DIALECT says otherwise.
+#: credentials to send; every other one is taken for MLflow's until the setting `dialect` says otherwise.
 _DATABRICKS_HOSTS = (
     ".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net", ".databricks.azure.cn",
     ".databricks.azure.us", ".cloud.databricks.us", ".cloud.databricks.mil",
@@ -83,9 +84,10 @@ def parse_remote(uri: str, environ: Mapping[str, str] | None = None) -> Address:
 
     Args:
         uri: as the user wrote it.
-        environ: for MLFLOW_WORKSPACE, LOCALTRACK_DIALECT and Databricks' own variables.
+        environ: for MLFLOW_WORKSPACE, the setting `dialect` and Databricks' own variables; None: nothing is set.
 
     Raises:
+        SettingsError: there is no such dialect.
         ReplayError: it is no such address; the message says what is wrong and the hint what to write.
     """
     text, env = uri.strip(), environ or {}
@@ -115,7 +117,7 @@ def parse_remote(uri: str, environ: Mapping[str, str] | None = None) -> Address:
 
 def _dialect(host: str, environ: Mapping[str, str]) -> str:
     """How to talk to the server of an http(s) address."""
-    asked = environ.get("LOCALTRACK_DIALECT", "").strip().lower()
+    asked = settings.one(environ, "dialect") if environ else "auto"
     if asked in DIALECTS:
         return asked
     return "databricks" if host.endswith(_DATABRICKS_HOSTS) else "mlflow"

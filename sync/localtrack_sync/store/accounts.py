@@ -204,10 +204,10 @@ def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
 
 
 def default_address(settings: Settings, environ: Mapping[str, str]) -> Address | None:
-    """Where runs go that name no remote: LOCALTRACK_REMOTE, else MLFLOW_TRACKING_URI when it names a server.
+    """Where runs go that name no remote: the setting `remote`, else MLFLOW_TRACKING_URI when it names a server.
 
     Raises:
-        ReplayError: LOCALTRACK_REMOTE is no address of a server.
+        ReplayError: the setting is no address of a server.
     """
     if settings.remote:
         return parse_remote(settings.remote, environ)
