@@ -77,6 +77,11 @@ def here(env: Mapping[str, str]) -> SettingsFile:
     return found
 
 
+def forget() -> None:
+    """Read the file again when it is asked for next; for a process that is told to."""
+    _read.clear()
+
+
 def path_of(env: Mapping[str, str]) -> str:
     """Where the file lies, if there is one: LOCALTRACK_CONFIG, else config.toml in the configuration directory."""
     named = env.get(VARIABLE)

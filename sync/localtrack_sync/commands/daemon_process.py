@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from localtrack import settings_file
 from localtrack.cli import failures
 from localtrack.errors import ReplayError
 from localtrack.store import Store
 from localtrack_sync.commands.daemon_parts import named, parts, settled, stores_option
 from localtrack_sync.daemon import detached
+from localtrack_sync.daemon.daemon_settings import DaemonSettings
 from localtrack_sync.daemon.ending import end
 from localtrack_sync.daemon.foreground import Daemon
 from localtrack_sync.daemon.foreground import run as run_daemon
@@ -55,7 +57,7 @@ def run(stores: tuple[str, ...], *, log_file: str, behind: bool) -> int:
     file = LogFile(log_file) if log_file else None
     return run_daemon(
         Daemon(
-            lambda: load_daemon_settings(os.environ, stores),
+            lambda: _load_anew(stores),
             os.environ,
             DaemonLog(file.write if file is not None else to_stderr),
             Notifier(os.environ),
@@ -180,3 +182,9 @@ def restart(stores: tuple[str, ...], *, log_file: str) -> int:
 def _different(found: Iterable[Holder | None]) -> list[Holder]:
     """Each daemon once, however many of the stores it has."""
     return list({(one.host, one.pid): one for one in found if one is not None}.values())
+
+
+def _load_anew(stores: Sequence[str]) -> DaemonSettings:
+    """The settings as they stand in the file now: SIGHUP asks for that."""
+    settings_file.forget()
+    return load_daemon_settings(os.environ, stores)

@@ -20,6 +20,7 @@ from localtrack_sync.daemon.facts import DaemonFacts, Standing
 from localtrack_sync.daemon.follower import Follower
 from localtrack_sync.daemon.lane import Lane
 from localtrack_sync.daemon.memory import resident_bytes
+from localtrack_sync.daemon.metrics import Metrics
 from localtrack_sync.shell.replay import Stop
 
 #: Seconds between two statements while things change, and while they do not.
@@ -80,9 +81,11 @@ class _Service:
         self._changes = {follower.store: Changes() for follower in self._followers}
         self._line = ""
         self._told: dict[Store, tuple[float, DaemonFacts]] = {}
+        self._metrics = Metrics(settings, environ, self._by_path, self._metrics_failed)
 
     def run(self) -> int:
         """From start to end."""
+        self._metrics.start()
         for follower in self._followers:
             follower.start()
         self._supervisor.ready()
@@ -98,6 +101,7 @@ class _Service:
 
     def _end(self) -> int:
         until = time.monotonic() + self._settings.stop_seconds + _END_S
+        self._metrics.close()
         ended = [follower.join(max(0.0, until - time.monotonic())) for follower in self._followers]
         for follower in self._followers:
             facts_file.remove(follower.store)
@@ -142,6 +146,12 @@ class _Service:
             remotes=tuple(lane.facts for lane in follower.lanes),
             trouble=follower.trouble,
         )
+
+    def _by_path(self) -> dict[str, DaemonFacts]:
+        return {store.path: facts for store, (_, facts) in list(self._told.items())}
+
+    def _metrics_failed(self, reason: str) -> None:
+        self._log("warning", "metrics are not up to date", reason=reason)
 
     def _all_alive(self, now: float) -> bool:
         parts: list[Follower | Lane] = [*self._followers]
