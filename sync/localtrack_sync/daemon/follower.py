@@ -115,6 +115,7 @@ class Follower:
                     where = traceback.format_exc(limit=-3)
                     self._say(f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}")
                     pause_s = _AGAIN_CAP_S
+                self._whole_at = 0.0  # what the last look found may not have been handed out
                 self._wait(pause_s)
                 pause_s = min(2 * pause_s, _AGAIN_CAP_S)
 
