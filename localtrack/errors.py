@@ -2,6 +2,7 @@
 
 - LocaltrackError
     - TrackingError: bad input or a missing thing, with MLflow's error_code (a ValueError as well)
+        - RemovedError: a file that `localtrack gc` removed here; the message says where it is
     - StoreError: the store directory cannot be used
         - JournalError: a journal cannot be written (raised in training code only with strict=True)
         - TooNewError: a file was written by a newer localtrack
@@ -67,6 +68,16 @@ class TrackingError(LocaltrackError, ValueError):
     def get_http_status_code(self) -> int:
         """HTTP status that MLflow's server answers with for this error_code (500 for an unknown one)."""
         return HTTP_STATUS.get(self.error_code, 500)
+
+
+class RemovedError(TrackingError):
+    """A file that `localtrack gc` removed from this store; the message says which remote has it, the hint how to get it.
+
+    Its error_code is INVALID_STATE, not RESOURCE_DOES_NOT_EXIST: the file exists, and is not to be made anew.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, "INVALID_STATE", hint)
 
 
 class StoreError(LocaltrackError):

@@ -158,7 +158,8 @@ class Remover:
             else:
                 gone.append(file)
                 settled.append(file.path)
-        place.sync()
+        with suppress(OSError):
+            place.sync()  # else a settled note could outlive, after power loss, the unlink that it stands for
         self._notes.drop(place.owner.id, [file.path for file, _, _, _ in hashed if file.path not in settled])
         self._notes.settle(place.owner.id, settled)
         self._step("settled")

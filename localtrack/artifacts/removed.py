@@ -11,12 +11,13 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import NamedTuple, final
 from urllib.parse import quote
 
-from localtrack.artifacts.place import Owner
-from localtrack.errors import StoreError, TooNewError
+from localtrack.artifacts.place import Owner, Place
+from localtrack.errors import RemovedError, StoreError, TooNewError, TrackingError
 from localtrack.store import Store
 
 FILE = "removed.db"
@@ -67,6 +68,11 @@ class Note(NamedTuple):
     removed_ms: int
     aside: str = ""
 
+    @property
+    def remote(self) -> str:
+        """Address of a remote that had it."""
+        return self.copies[0].remote if self.copies else "a remote"
+
 
 def path_of(store: Store) -> str:
     """File of the notes; it need not exist."""
@@ -88,6 +94,45 @@ def notes_of(store: Store, owner: str) -> dict[str, Note]:
             return {}
         rows = db.execute(f"SELECT {_COLUMNS} FROM removed WHERE owner = ? ORDER BY path", (owner,)).fetchall()
     return {row[0]: _note(row) for row in rows}
+
+
+def absent(place: Place, notes: Iterable[Note], where: str) -> list[Note]:
+    """The notes at or below the path `where` ("": all) whose file does not lie in its place."""
+    below = f"{where}/" if where else ""
+    found = []
+    for note in notes:
+        if note.path != where and not note.path.startswith(below):
+            continue
+        try:
+            os.close(place.open_file(note.path))
+        except FileNotFoundError:
+            found.append(note)
+        except (OSError, TrackingError):
+            continue  # something lies there: whoever asks for it is told what
+    return found
+
+
+def error_for(notes: Sequence[Note], what: str, *, model: bool) -> RemovedError:
+    """The error for files that are wanted and not here.
+
+    Args:
+        notes: at least one.
+        what: path that was asked for.
+        model: of a logged model, not of a run.
+    """
+    first = notes[0]
+    day = datetime.fromtimestamp(first.removed_ms / 1000, tz=timezone.utc).strftime("%Y-%m-%d")
+    more = f" and {len(notes) - 1} more below it" if len(notes) > 1 else ""
+    kind = "logged model" if model else "run"
+    where = " and ".join(f"{one.remote} ({kind} {one.remote_id})" for one in first.copies) or "its remote"
+    named = f"'{what}'" if what == first.path else f"'{first.path}'{more}"
+    message = f"Artifact {named} was removed from this store on {day} by `localtrack gc`, when {where} had it"
+    if not first.copies:
+        return RemovedError(message)
+    source = f"-u models:/{first.copies[0].remote_id}/{what}" if model else f"-r {first.copies[0].remote_id}"
+    path = "" if model or not what else f" -a {what}"
+    command = f"MLFLOW_TRACKING_URI={first.copies[0].remote} mlflow artifacts download {source}{path}"
+    return RemovedError(f"{message}.", f"Get it from there: {command}")
 
 
 @final

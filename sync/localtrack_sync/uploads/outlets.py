@@ -158,6 +158,32 @@ class Outlet:
         judged: Judged = yield Ask(request, repeat=True, optional=True)
         return judged.body if judged.verdict is Verdict.OK else {}
 
+    def reread(self, path: str, size: int) -> Part[tuple[int, str] | str]:
+        """Read a file back, whole, and hash it: (bytes, SHA-256); words when it cannot be read.
+
+        Args:
+            path: below the root.
+            size: bytes that it should have.
+        """
+        request = self._download(path)
+        if request is None:
+            return "this version cannot read files back from addresses that the remote signs"
+        judged: Judged = yield Ask(replace(request, hashed=size), safe=True, expects=("sha256",), optional=True)
+        if judged.verdict is not Verdict.OK:
+            return judged.words
+        return int(judged.body["size"]), str(judged.body["sha256"])
+
+    def _download(self, path: str) -> Request | None:
+        """A request for a file's bytes; for roots elsewhere the server fetches them, as for its own pages."""
+        if self.root.way is Way.PROXY:
+            return Request("GET", f"{ARTIFACTS}/{quoted(self.root.base, path)}")
+        if self.root.way is Way.SIGNED:
+            return None
+        if self.ledger.scope == "model":
+            where = f"/ajax-api/2.0/mlflow/logged-models/{quoted(self.remote_id)}/artifacts/files"
+            return Request("GET", where, query=(("artifact_file_path", path),))
+        return Request("GET", "/get-artifact", query=(("path", path), ("run_uuid", self.remote_id)))
+
 
 def outlet(desk: Desk, ledger: Ledger, uri: str, remote_id: str) -> Outlet | str:
     """The way to an artifact root, or why there is none."""
