@@ -71,7 +71,7 @@ class TrackingError(LocaltrackError, ValueError):
 
 
 class RemovedError(TrackingError):
-    """A file that `localtrack gc` removed from this store; the message says which remote has it, the hint how to get it.
+    """A file that `localtrack gc` removed from this store; the message says which remote has it.
 
     Its error_code is INVALID_STATE, not RESOURCE_DOES_NOT_EXIST: the file exists, and is not to be made anew.
     """

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from localtrack.errors import TrackingError
 from localtrack.tracking_uri import parse
 
+T = TypeVar("T")
+D = TypeVar("D")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 LOCKING = ("auto", "normal", "exclusive")
 DIALECTS = ("auto", "mlflow", "databricks")
 
@@ -38,6 +44,9 @@ class Settings:
         truncate_long_values: MLFLOW_TRUNCATE_LONG_VALUES: too long values are cut with a warning, not refused.
         attach: LOCALTRACK_ATTACH: a run that the store does not know is attached to when something is logged to it.
         async_logging: MLFLOW_ENABLE_ASYNC_LOGGING: log calls return a (finished) RunOperations.
+        gc_older_than_s: LOCALTRACK_GC_OLDER_THAN: `localtrack gc` leaves what was logged to in so many seconds.
+        gc_max_bytes: LOCALTRACK_GC_MAX_BYTES: it removes only until the artifacts of the store have no more bytes, or
+            None: whatever may go.
     """
 
     store: str
@@ -53,6 +62,8 @@ class Settings:
     truncate_long_values: bool = True
     async_logging: bool = False
     attach: bool = False
+    gc_older_than_s: float = 30 * 86_400.0
+    gc_max_bytes: int | None = None
 
 
 def load(env: Mapping[str, str]) -> Settings:
@@ -80,7 +91,44 @@ def load(env: Mapping[str, str]) -> Settings:
         truncate_long_values=_flag(env, "MLFLOW_TRUNCATE_LONG_VALUES", default=True),
         async_logging=_flag(env, "MLFLOW_ENABLE_ASYNC_LOGGING", default=False),
         attach=_flag(env, "LOCALTRACK_ATTACH", default=False),
+        gc_older_than_s=_parsed(env, "LOCALTRACK_GC_OLDER_THAN", seconds_of, 30 * 86_400.0),
+        gc_max_bytes=_parsed(env, "LOCALTRACK_GC_MAX_BYTES", bytes_of, None),
     )
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in an age: a number and m, h, d or w (minutes, hours, days, weeks), or 0.
+
+    Raises:
+        ValueError: it is none; the message says what is.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])|0+", text.strip().lower(), re.ASCII)
+    if found is None:
+        raise ValueError("must be an age such as 12h, 7d or 4w, or 0")
+    return float(found[1]) * _SECONDS[found[2]] if found[1] else 0.0
+
+
+def bytes_of(text: str) -> int:
+    """Bytes in a size: a number and, if any, B, kB, MB, GB, TB (powers of 1,000) or KiB, MiB, GiB, TiB (of 1,024).
+
+    Raises:
+        ValueError: it is none; the message says what is.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)b)?", text.strip().lower(), re.ASCII)
+    if found is None or (found[3] and not found[2]):
+        raise ValueError("must be a size such as 500MB, 20GB or 1.5TiB, or a number of bytes")
+    unit: int = (1024 if found[3] else 1000) ** _POWERS[found[2] or ""]
+    return round(float(found[1]) * unit)
+
+
+def _parsed(env: Mapping[str, str], name: str, parse: Callable[[str], T], default: D) -> T | D:
+    given = env.get(name, "").strip()
+    if not given:
+        return default
+    try:
+        return parse(given)
+    except ValueError as error:
+        raise TrackingError(f"{name}={env[name]!r}: {error}") from None
 
 
 def _store_named_by(uri: str | None) -> str | None:

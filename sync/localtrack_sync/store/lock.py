@@ -1,4 +1,4 @@
-"""One replay per store and remote: a lock that names its holder and cannot outlive it."""
+"""One replay per store and remote, one gc per store: locks that name their holder and cannot outlive it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,25 @@ class ReplayLock:
     The kernel drops the lock when its process ends, however it ends: there is no stale lock to clear. The file stays.
     """
 
-    def __init__(self, path: str, holder: dict[str, object]) -> None:
+    def __init__(
+        self,
+        path: str,
+        holder: dict[str, object],
+        busy: str = "This store is being replayed to this remote already, by {who}; nothing was sent.",
+        hint: str = "Wait for it, or end it; what it has delivered stays delivered.",
+    ) -> None:
         """Takes nothing yet.
 
         Args:
             path: the lock file.
             holder: who we are, for the message to a second one: pid, host, since, command.
+            busy: that message; `{who}` stands for the holder.
+            hint: what its reader can do.
         """
         self._path = path
         self._holder = holder
+        self._words = busy
+        self._hint = hint
         self._handle: int | None = None
 
     def __enter__(self) -> ReplayLock:
@@ -43,9 +53,9 @@ class ReplayLock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = _busy(handle)
+            message = self._words.format(who=_who(handle))
             os.close(handle)
-            raise BusyError(message, hint="Wait for it, or end it; what it has delivered stays delivered.") from None
+            raise BusyError(message, hint=self._hint) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(self._holder).encode(), 0)
         self._handle = handle
@@ -61,10 +71,9 @@ class ReplayLock:
             os.close(handle)
 
 
-def _busy(handle: int) -> str:
+def _who(handle: int) -> str:
     try:
         holder = json.loads(os.pread(handle, 4096, 0))
-        who = f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"
     except (ValueError, KeyError, TypeError):
-        who = "another process"  # it has the lock, but has not written its name yet
-    return f"This store is being replayed to this remote already, by {who}; nothing was sent."
+        return "another process"  # it has the lock, but has not written its name yet

@@ -1,8 +1,8 @@
 """The files of a run or logged model, compared with what the remote lists. It writes nothing anywhere. Pure.
 
 A list tells names and sizes. The manifest beside the files tells the hashes of what was sent, so a file of the right
-size is told from another content as far as nobody else changed it; with `reread` the bytes are read. `MLmodel` files, whose ids are made the remote's,
-are compared with what was sent.
+size is told from another content as far as nobody else changed it. With the setting `reread` the bytes of every file
+are read as well. `MLmodel` files, whose ids are made the remote's, are compared with what was sent.
 """
 
 from __future__ import annotations
