@@ -1,9 +1,10 @@
-"""What `localtrack gc` knows before it decides: whose files lie here, which remotes they belong to, how much there is."""
+"""What `localtrack gc` knows before it decides: whose files lie here, and which remotes they belong to."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -82,7 +83,8 @@ def survey(
     names = {run.experiment_id: run.experiment_name for run in runs}
     holders: list[Holder] = []
     items: dict[Key, Item] = {}
-    for item in (*runs, *models):
+    listed: list[Item] = [*runs, *models]
+    for item in listed:
         if item.files and wanted(item):
             holder = _holder(catalog, item, by_id, names)
             if holder.files:
@@ -133,8 +135,6 @@ def bytes_of_artifacts(store: Store) -> int:
     total = 0
     for _, _, names, descriptor in os.fwalk(store.artifacts, follow_symlinks=False):
         for name in names:
-            try:
+            with suppress(OSError):  # removed while we looked
                 total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
-            except OSError:
-                continue  # removed while we looked
     return total

@@ -1,4 +1,4 @@
-"""One `localtrack gc`: looks, reads back, looks again, removes. The lock of a replay is not needed, nor any of training.
+"""One `localtrack gc`: looks, reads back, looks again, removes. It needs no lock of a replay, nor of training.
 
 A daemon may deliver meanwhile: what it still has to read is owed, and nothing owed is removed. A run may be resumed
 meanwhile: then its content is another one at the second look, and it is left. If it is resumed after that, files go
@@ -262,8 +262,8 @@ class _Gc:
             for home in found.homes[key]:
                 assert home.remote is not None, "what has no remote is kept"
                 at.setdefault(home.remote, []).append(key)
-        for remote, keys in at.items():
-            keys = [key for key in keys if key not in reasons]
+        for remote, theirs in at.items():
+            keys = [key for key in theirs if key not in reasons]
             told = self._ask(remote, [found.items[key] for key in keys]) if keys else {}
             for key in keys:
                 verified = told.get(key)
@@ -287,7 +287,7 @@ class _Gc:
         except LocaltrackError as error:
             self._done.away[remote] = f"{remote} cannot be asked: {error.message}"
             return {}
-        if ended.report.stopped:
+        if ended.report.stopped and not self._stop.wanted:
             self._done.away[remote] = f"{remote} could not be asked: {ended.report.stopped}"
         definite = [one for one in ended.verified if not (ended.report.stopped and one.verdict == UNVERIFIED)]
         return {(one.kind, one.id): one for one in definite}
