@@ -87,7 +87,8 @@ def gc(
     `localtrack verify` does. What is owed, parked, rejected or in conflict stays, and so does everything that could not
     be compared. Records and journals stay. What was removed is listed as before, with the server that has it.
 
-    Ends with 0: all looked at. 3: a server was away, so some could not be. 1: an error. 2: usage.
+    Ends with 0: all looked at. 3: a server was away, so some could not be. 1: an error, or a journal or the
+    catalog is not in order, so nothing is removed. 2: usage.
     """
     environ = os.environ
     settings = load(environ)

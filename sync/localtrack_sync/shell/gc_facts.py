@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from localtrack.artifacts.known_files import FILE as SCAN_FILE
 from localtrack.artifacts.place import Owner, Place, owner_to_read
 from localtrack.artifacts.removal import present
 from localtrack.catalog.catalog import Catalog
@@ -131,10 +132,11 @@ def _id(item: Item) -> str:
 
 
 def bytes_of_artifacts(store: Store) -> int:
-    """Bytes of all files below the store's artifacts; no link is followed."""
+    """Bytes of all files below the store's artifacts, but what scans remember of them; no link is followed."""
     total = 0
-    for _, _, names, descriptor in os.fwalk(store.artifacts, follow_symlinks=False):
-        for name in names:
+    for top, _, names, descriptor in os.fwalk(store.artifacts, follow_symlinks=False):
+        ours = {name for name in names if name.startswith(SCAN_FILE)} if top == store.artifacts else set[str]()
+        for name in (name for name in names if name not in ours):
             with suppress(OSError):  # removed while we looked
                 total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
     return total
