@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from localtrack import TrackingClient
 from localtrack.artifacts.removed import notes_of
 from localtrack.errors import RemovedError
 from localtrack_sync.protocol.jobs import ReplaySettings
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.store.lock import ReplayLock
 from tests.acceptance.files import local_root, remote_root, tree
-from tests.acceptance.harness import COMMAND_S, command, command_environment, replay_here
-from tests.acceptance.worlds import NOW, World, world
+from tests.acceptance.harness import COMMAND_S, command, command_environment, outsider, replay_here
+from tests.acceptance.worlds import NOW, World, model_run, world
+from tests.servers.faults import Fault, Pass
 from tests.servers.mlflow_server import MlflowServer
-from tests.servers.proxy import FaultProxy
+from tests.servers.proxy import FaultProxy, Seen
 from tests.servers.reader import MlflowReader
 
 pytestmark = pytest.mark.server
@@ -242,6 +246,8 @@ from localtrack.settings import load
 from localtrack.store import Store
 from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
+from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.store.lock import ReplayLock
 from localtrack_sync.shell.gc_facts import addresses
 from localtrack_sync.shell.gc_session import GcSettings, collect
 from localtrack_sync.shell.replay import Stop
@@ -292,3 +298,74 @@ def test_a_gc_that_is_killed_at_any_step_lies_to_nobody_and_goes_on(
     assert kills >= 2
     assert list(local_root(made, run_id).rglob("*.*")) == [], "nothing is left aside either"
     assert command(made, "verify", "--to", url).returncode == 0
+
+
+@pytest.mark.usefixtures("modern_server")
+def test_files_of_models_and_of_other_roots_are_read_back_too(
+    made: World, mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    """A logged model's files go and its MLmodel stays; a root that is a directory is read back through the server."""
+    url, root = mlflow_server.url, tmp_path / "roots"
+    outsider(url, "experiments/create", {"name": made.experiment, "artifact_location": str(root)})
+    run_id, model_id = model_run(made)
+    (tmp_path / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
+    (tmp_path / "weights.bin").write_bytes(BIG)
+    for name in ("MLmodel", "weights.bin"):
+        made.client.log_model_artifact(model_id, tmp_path / name)
+    log_files(made, run_id, FILES, tmp_path / "files")
+    ended = replay_here(made, url)
+    assert ended.report.complete, ended.report
+    here = Path(made.store.artifacts)
+    there = [path for path in root.rglob("weights.bin") if path.is_file()]
+    there[0].write_bytes(b"\x01" + BIG[1:])
+    code, told = gc(made, url, "--delete")
+    assert (code, told["files"], told["models"][0]["files"]) == (0, 4, 0), told
+    assert tree(local_root(made, run_id)) == {}
+    there[0].write_bytes(BIG)
+    code, told = gc(made, url, "--delete", "--run", run_id)
+    assert (code, told["files"], told["models"][0]["model_id"]) == (0, 1, model_id), told
+    assert [path.name for path in here.rglob("*") if path.is_file() and path.name[0] != "."] == ["MLmodel"]
+    client = TrackingClient(made.store.path)
+    listed = client.list_logged_model_artifacts(model_id)
+    assert [(one.path, one.removed_to) for one in listed] == [("MLmodel", None), ("weights.bin", url)]
+    assert command(made, "verify", "--to", url).returncode == 0
+    shown = command(made, "show", run_id)
+    assert "4 files" in shown.stdout
+
+
+def test_a_run_that_is_resumed_while_it_is_read_back_stays(
+    made: World, mlflow_server: MlflowServer, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """Something is logged between the first look and the removal: nothing of that run is removed."""
+    run_id = run_with_files(made, "one", tmp_path)
+    assert replay_here(made, proxy.url).report.complete
+    proxy.rule = _resume_at_download(lambda: made.client.log_metric(run_id, "late", 1.0))
+    code, told = gc(made, proxy.url, "--delete")
+    assert (code, told["files"]) == (0, 0)
+    assert told["runs"][0]["reason"] == "it changed while it was read back"
+    assert tree(local_root(made, run_id)) == FILES
+    assert mlflow_server.url != proxy.url
+
+
+def _resume_at_download(act: Callable[[], object]) -> Callable[[Seen], Fault]:
+    """A rule that does something once, when the first file is read back."""
+    waiting = [act]
+
+    def rule(seen: Seen) -> Fault:
+        if waiting and seen.what.startswith("GET") and seen.what.endswith("notes.txt"):
+            waiting.pop()()
+        return Pass()
+
+    return rule
+
+
+def test_a_second_gc_is_refused(made: World, mlflow_server: MlflowServer, tmp_path: Path) -> None:
+    """While one is at work in the store, another one removes nothing and names the first."""
+    run_id = run_with_files(made, "one", tmp_path)
+    assert replay_here(made, mlflow_server.url).report.complete
+    with ReplayLock(str(Path(made.store.path) / "gc.lock"), {"pid": 7, "host": "h", "since": "now", "command": "gc"}):
+        done = command(made, "gc", "--delete", "--older-than", "0", LOCALTRACK_REMOTE=mlflow_server.url)
+        assert (done.returncode, "process 7 on h" in " ".join(done.stderr.split())) == (1, True)
+        with ReplayLock(parse_remote(mlflow_server.url).remote.lock_path(made.store), {}):
+            assert gc(made, mlflow_server.url)[1]["files"] == 4, "a dry run, and a replay that is open, need no lock"
+    assert tree(local_root(made, run_id)) == FILES

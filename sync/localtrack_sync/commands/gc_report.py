@@ -45,7 +45,7 @@ def told(store: Store, done: Collected, wish: GcSettings, *, as_json: bool) -> i
 
 
 def exit_code(done: Collected) -> int:
-    """1: the store is not in order, or the machine refused; 3: a server was away, or it was stopped; 0: all looked at."""
+    """1: the store is not in order, or the machine refused; 3: a server was away, or it was stopped; else 0."""
     if done.blocked or any(fate.trouble for fate in done.fates):
         return failures.EXIT_ERROR
     return EXIT_OWED if done.away or done.interrupted else 0

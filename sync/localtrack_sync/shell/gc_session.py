@@ -214,17 +214,17 @@ class _Gc:
             key = (one.kind, one.id)
             reason = reasons.get(key) or now.blocked
             if not reason and now is not found:
-                reason = self._second_look(now, one, still.get(key), {copy.remote for copy in copies[key]})
+                reason = self._second_look(found, now, one, still.get(key))
             if reason:
                 self._keep(one, reason)
             else:
                 self._remove(one, copies[key])
 
-    def _second_look(self, now: Survey, one: Holder, again: Holder | None, asked: set[str]) -> str:
+    def _second_look(self, found: Survey, now: Survey, one: Holder, again: Holder | None) -> str:
         if again is None or again.content != one.content:
             return "it changed while it was read back"
-        homes = now.homes.get((one.kind, one.id), ())
-        if {home.remote.url for home in homes if home.remote is not None} - asked:
+        before, after = ([home.remote for home in look.homes.get((one.kind, one.id), ())] for look in (found, now))
+        if before != after:
             return "it belongs to another remote since"
         return self._reason(now, again)
 

@@ -20,6 +20,8 @@ BYTES = (("Content-Type", "application/octet-stream"),)
 ONE_ADDRESS = 5000 << 20
 #: HTTP 500: an answer that asking again does not change.
 BROKEN = 500
+#: Tries to read a file back.
+REREAD_TRIES = 3
 #: Pages of one directory that are read.
 PAGES = 1000
 
@@ -168,10 +170,17 @@ class Outlet:
         request = self._download(path)
         if request is None:
             return "this version cannot read files back from addresses that the remote signs"
-        judged: Judged = yield Ask(replace(request, hashed=size), safe=True, expects=("sha256",), optional=True)
-        if judged.verdict is not Verdict.OK:
-            return judged.words
-        return int(judged.body["size"]), str(judged.body["sha256"])
+        # Not as a read that is repeated until it succeeds: a server that cannot read its own storage says 500 for ever.
+        words = ""
+        for _ in range(REREAD_TRIES):
+            asked = Ask(replace(request, hashed=size), repeat=True, expects=("sha256",), optional=True)
+            judged: Judged = yield asked
+            if judged.verdict is Verdict.OK:
+                return int(judged.body["size"]), str(judged.body["sha256"])
+            words = judged.words
+            if judged.verdict is not Verdict.UNKNOWN:
+                break
+        return words
 
     def _download(self, path: str) -> Request | None:
         """A request for a file's bytes; for roots elsewhere the server fetches them, as for its own pages."""
