@@ -413,7 +413,7 @@ def test_a_proxy_setting_that_cannot_work_says_so(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("expected", [5, 200, 100_000])
 def test_a_file_that_is_read_back_is_hashed_and_not_kept(expected: int) -> None:
-    """Size and SHA-256 come in the place of the body, whatever the bytes; one that is too long is not read to its end."""
+    """Size and SHA-256 come in the place of the body, one that is too long is not read to its end."""
     content = b'{"not": json' * 1000
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
     with listening(replying(head + content)) as url:
