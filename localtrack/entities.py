@@ -227,11 +227,16 @@ class LoggedModel:
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """A file or directory among the artifacts: path relative to the artifact root, size in bytes (None: directory)."""
+    """A file or directory among the artifacts: path relative to the artifact root, size in bytes (None: directory).
+
+    Attributes:
+        removed_to: address of the remote that has the file, when `localtrack gc` removed it here; None: it is here.
+    """
 
     path: str
     is_dir: bool
     file_size: int | None = None
+    removed_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 - LocaltrackError
     - TrackingError: bad input or a missing thing, with MLflow's error_code (a ValueError as well)
         - SettingsError: a variable or the settings file says what cannot be
+        - RemovedError: a file that `localtrack gc` removed here; the message says where it is
     - StoreError: the store directory cannot be used
         - JournalError: a journal cannot be written (raised in training code only with strict=True)
         - TooNewError: a file was written by a newer localtrack
@@ -77,6 +78,16 @@ class SettingsError(TrackingError):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
+
+
+class RemovedError(TrackingError):
+    """A file that `localtrack gc` removed from this store; the message says which remote has it.
+
+    Its error_code is INVALID_STATE, not RESOURCE_DOES_NOT_EXIST: the file exists, and is not to be made anew.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, "INVALID_STATE", hint)
 
 
 class StoreError(LocaltrackError):

@@ -7,6 +7,7 @@ rows). A row has two names: a variable of the environment, and a key of the sett
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
@@ -17,6 +18,8 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 LOCKING = ("auto", "normal", "exclusive")
 DIALECTS = ("auto", "mlflow", "databricks")
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 #: Characters of a wrong value that an error shows.
 _SHOWN = 80
 
@@ -32,6 +35,8 @@ class Kind(Enum):
     FOLDER = "an absolute path in the workspace, such as /Shared/team"
     PATH = "a path"
     PATHS = "a list of paths"
+    AGE = "an age such as 12h, 7d or 4w, or 0"
+    SIZE = "a size such as 500MB, 20GB or 1.5TiB, or a number of bytes"
 
 
 class Setting(NamedTuple):
@@ -101,7 +106,9 @@ class Setting(NamedTuple):
             SettingsError: the setting cannot have it; the message names key, value, place and rule.
         """
         try:
-            if self.kind is Kind.PATHS and isinstance(given, str):
+            if self.kind in (Kind.AGE, Kind.SIZE) and isinstance(given, int) and not isinstance(given, bool):
+                given = str(given)
+            if self.kind in (Kind.PATHS, Kind.AGE, Kind.SIZE) and isinstance(given, str):
                 given = self._read(given)
             return self._checked(given)
         except ValueError:
@@ -118,6 +125,8 @@ class Setting(NamedTuple):
             return int(plain) if self.kind is Kind.WHOLE else float(plain)
         if self.kind is Kind.PATHS:
             return [one for one in text.split(os.pathsep) if one]
+        if self.kind in (Kind.AGE, Kind.SIZE):
+            return seconds_of(plain) if self.kind is Kind.AGE else bytes_of(plain)
         return plain if self.kind is Kind.CHOICE else text
 
     def _checked(self, value: object) -> object:
@@ -133,6 +142,8 @@ class Setting(NamedTuple):
         elif self.kind is Kind.PATHS:
             good = isinstance(value, list) and len(value) > 0 and all(_is_path(one) for one in value)
             value = tuple(value) if isinstance(value, list) else value
+        elif self.kind in (Kind.AGE, Kind.SIZE):
+            good = isinstance(value, (int, float)) and not isinstance(value, bool)
         else:
             return self._text(value)
         if not good:
@@ -161,6 +172,31 @@ class Setting(NamedTuple):
                 raise ValueError
             return folder.removeprefix("/Workspace").rstrip("/")
         return value if self.kind is Kind.PATH else value.strip()
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in an age: a number and m, h, d or w (minutes, hours, days, weeks), or 0.
+
+    Raises:
+        ValueError: it is none; the message says what is.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])|0+", text.strip().lower(), re.ASCII)
+    if found is None:
+        raise ValueError(f"must be {Kind.AGE.value}")
+    return float(found[1]) * _SECONDS[found[2]] if found[1] else 0.0
+
+
+def bytes_of(text: str) -> int:
+    """Bytes in a size: a number and, if any, B, kB, MB, GB, TB (powers of 1,000) or KiB, MiB, GiB, TiB (of 1,024).
+
+    Raises:
+        ValueError: it is none; the message says what is.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)b)?", text.strip().lower(), re.ASCII)
+    if found is None or (found[3] and not found[2]):
+        raise ValueError(f"must be {Kind.SIZE.value}")
+    unit: int = (1024 if found[3] else 1000) ** _POWERS[found[2] or ""]
+    return round(float(found[1]) * unit)
 
 
 def _is_path(value: object) -> bool:
@@ -286,5 +322,22 @@ SHARED = (
         default="",
         default_words="the user's home",
         example="/Shared/team",
+    ),
+    Setting(
+        "gc_older_than",
+        "LOCALTRACK_GC_OLDER_THAN",
+        Kind.AGE,
+        "`localtrack gc` leaves runs and models that were logged to within this age: 12h, 7d, 4w, or 0",
+        default=30 * 86_400.0,
+        default_words="30d",
+        example="30d",
+    ),
+    Setting(
+        "gc_max_bytes",
+        "LOCALTRACK_GC_MAX_BYTES",
+        Kind.SIZE,
+        "`localtrack gc` removes only until the files of the store take no more: 500MB, 20GB, 1.5TiB",
+        default_words="none: whatever may go",
+        example="20GB",
     ),
 )

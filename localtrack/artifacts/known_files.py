@@ -114,6 +114,15 @@ class KnownFiles:
         except sqlite3.Error:
             self._give_up()
 
+    def drop(self, owner: str, path: str) -> None:
+        """Forget a file that is gone."""
+        if self._db is None:
+            return
+        try:
+            self._db.execute("DELETE FROM file WHERE owner = ? AND path = ?", (owner, path))
+        except sqlite3.Error:
+            self._give_up()
+
     def keep(self) -> None:
         """Make what was put since the last call stay."""
         self._end("COMMIT")

@@ -56,11 +56,12 @@ class Owner(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What lies in a directory: name, whether it is a directory, bytes."""
+    """What lies in a directory: name, whether it is a directory, bytes; the remote that has what gc removed here."""
 
     name: str
     is_dir: bool
     size: int
+    removed_to: str | None = None
 
 
 def root(store: Store, owner: Owner) -> str:

@@ -20,8 +20,8 @@ COMPLETION = "_LOCALTRACK_COMPLETE"
 #: Commands of the training side, loaded when asked for: `localtrack runs` does not pay for the others.
 OWN = {"runs": "localtrack.cli.runs:runs", "show": "localtrack.cli.show:show", "query": "localtrack.cli.query:query"}
 #: Commands of the replay side (localtrack_sync), found by entry point: this package never imports that one.
-REPLAY = ("sync", "verify", "status", "conflicts", "daemon", "doctor", "config")
-ORDER = ("status", "runs", "show", "conflicts", "sync", "verify", "daemon", "doctor", "query", "config")
+REPLAY = ("sync", "verify", "status", "conflicts", "daemon", "doctor", "config", "gc")
+ORDER = ("status", "runs", "show", "conflicts", "sync", "verify", "daemon", "doctor", "gc", "query", "config")
 
 HELP = """Experiment tracking that works offline.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from localtrack.artifacts.place import Owner, Place, owner_to_read
+from localtrack.artifacts.removed import Note, absent, notes_of
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.cli import screen, wording
@@ -42,10 +44,20 @@ def show(run: str, store: Store, *, as_json: bool) -> None:
         models = linked_models(whole, catalog.model_index(refresh=False))
     known, trouble = deliveries(store)
     delivered = known.get(entry.run_id, [])
+    removed = _removed(store, entry)
     if as_json:
-        screen.document(_document(store, entry, whole, latest, models, delivered, trouble))
+        screen.document(_document(store, entry, whole, latest, models, delivered, trouble, len(removed)))
     else:
-        _print(entry, whole, latest, models, delivered, trouble)
+        _print(entry, whole, latest, models, delivered, trouble, removed)
+
+
+def _removed(store: Store, entry: RunEntry) -> list[Note]:
+    """Files of the run that `localtrack gc` removed here."""
+    notes = notes_of(store, entry.run_id)
+    if not notes:
+        return []
+    with Place(store, owner_to_read(store, Owner(entry.run_id, entry.experiment_id))) as place:
+        return absent(place, notes.values(), "")
 
 
 def find(given: str, entries: Sequence[RunEntry]) -> RunEntry:
@@ -73,9 +85,10 @@ def _print(
     models: Sequence[LinkedModel],
     delivered: Sequence[Delivery],
     trouble: str,
+    removed: Sequence[Note],
 ) -> None:
     click.secho(visible(entry.name) or entry.run_id, bold=True)
-    _facts(entry, run)
+    _facts(entry, run, removed)
     _rows("Params", PAIR, sorted(run.data.params.items()))
     _rows("Metrics", LATEST, [(one.key, wording.number(one.value), f"{one.step:,}") for one in latest])
     _rows("Tags", PAIR, sorted(run.data.tags.items()))
@@ -92,7 +105,7 @@ def _print(
         screen.prose("no remote yet: localtrack sync --to http://HOST", "  ")
 
 
-def _facts(entry: RunEntry, run: Run) -> None:
+def _facts(entry: RunEntry, run: Run, removed: Sequence[Note]) -> None:
     end = run.info.end_time
     took = f", took {wording.span((end - run.info.start_time) / 1000)}" if end is not None else ""
     facts = {
@@ -105,6 +118,11 @@ def _facts(entry: RunEntry, run: Run) -> None:
     }
     if entry.files:
         facts["files"] = f"{entry.files:,}, {wording.size(entry.bytes)}"
+    if removed:
+        size = wording.size(sum(note.size for note in removed))
+        facts["removed"] = (
+            f"{wording.count(len(removed), 'file')}, {size}, by localtrack gc; {removed[0].remote} has them"
+        )
     for name, value in facts.items():
         click.echo(f"  {name:<12}{value}")
 
@@ -145,6 +163,7 @@ def _document(
     models: Sequence[LinkedModel],
     delivered: Sequence[Delivery],
     trouble: str,
+    removed: int,
 ) -> dict[str, Any]:
     return {
         "schema": 1,
@@ -154,6 +173,7 @@ def _document(
             **described(entry, delivered),
             "user": run.info.user_id,
             "artifact_uri": run.info.artifact_uri,
+            "files_removed": removed,
             "params": run.data.params,
             "metrics": {one.key: {"value": one.value, "step": one.step, "timestamp": one.timestamp} for one in latest},
             "tags": run.data.tags,

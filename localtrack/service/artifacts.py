@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localtrack import attention, rules
 from localtrack.artifacts import paths
-from localtrack.artifacts.place import Owner, Place, owner_to_read, root
+from localtrack.artifacts.place import Entry, Owner, Place, owner_to_read, root
 from localtrack.entities import FileInfo, PagedList
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.trouble import HINT
@@ -22,6 +22,8 @@ from localtrack.service.models import missing_model
 
 if TYPE_CHECKING:
     from localtrack.artifacts.intake import Failure, Incoming
+    from localtrack.artifacts.removed import Note
+    from localtrack.catalog.linked_queries import Registered
 
 #: Entries of a page of list_artifacts; MLflow's own proxies page by 1000 too.
 PAGE = 1000
@@ -145,6 +147,8 @@ class Artifacts(Linked):
     ) -> PagedList[FileInfo]:
         """A page of what lies in a directory of a run's artifacts, by path; empty for a file or for nothing.
 
+        What `localtrack gc` removed is listed too; `removed_to` then names the remote that has it.
+
         Args:
             run_id: the run.
             path: the directory; None is the topmost.
@@ -178,14 +182,38 @@ class Artifacts(Linked):
         after = start_of(query, page_token, [str])
         try:
             with Place(self.store, owner_to_read(self.store, owner)) as place:
-                found = sorted(entry for entry in place.entries(where) if after is None or entry.name > str(after[0]))
+                here = {entry.name: entry for entry in (*self._gone_from(place, where), *place.entries(where))}
         except OSError as error:
             raise StoreError(f"The artifacts of {owner.id} cannot be read: {error}") from error
+        found = [here[name] for name in sorted(here) if after is None or name > str(after[0])]
         infos = [
-            FileInfo(f"{where}/{name}" if where else name, is_dir, None if is_dir else size)
-            for name, is_dir, size in found[:PAGE]
+            FileInfo(f"{where}/{name}" if where else name, is_dir, None if is_dir else size, removed_to)
+            for name, is_dir, size, removed_to in found[:PAGE]
         ]
         return PagedList(infos, token_after(query, [found[PAGE - 1].name]) if len(found) > PAGE else None)
+
+    def _removed(self, place: Place, where: str) -> list[Note]:
+        """What of a file or directory ("": all) `localtrack gc` removed here, and is registered like that still."""
+        from localtrack.artifacts.removed import absent, notes_of
+
+        notes = notes_of(self.store, place.owner.id)
+        if not notes:
+            return []
+        gone = absent(place, notes.values(), where)
+        known: dict[str, Registered] | None = self._ask(
+            lambda catalog: catalog.registered(place.owner.id, refresh=False), None
+        )
+        if known is None:  # the catalog cannot be read: the notes were true when they were written
+            return gone
+        return [note for note in gone if (one := known.get(note.path)) and one[:2] == (note.size, note.sha256)]
+
+    def _gone_from(self, place: Place, where: str) -> Iterator[Entry]:
+        """The entries of a directory for what was removed in it and below."""
+        for note in self._removed(place, where):
+            rest = note.path[len(where) + 1 :] if where else note.path
+            name, slash, _ = rest.partition("/")
+            if name:
+                yield Entry(name, True, 0) if slash else Entry(name, False, note.size, note.remote)  # noqa: FBT003
 
     def download_artifacts(
         self, run_id: str, path: str | None = None, dst_path: str | os.PathLike[str] | None = None
@@ -203,6 +231,7 @@ class Artifacts(Linked):
 
         Raises:
             TrackingError: RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE.
+            RemovedError: `localtrack gc` removed it, or some of it; the message says which remote has it.
             OSError: a copy cannot be made.
         """
         return self._download(self._run_as_owner(run_id), path, dst_path)
@@ -219,6 +248,10 @@ class Artifacts(Linked):
         where = paths.directory(path)
         owner = owner_to_read(self.store, owner)
         with Place(self.store, owner) as place:
+            if removed := self._removed(place, where):
+                from localtrack.artifacts.removed import error_for
+
+                raise error_for(removed, where, model=owner.model)
             if not exists(place, where):
                 if where:
                     raise TrackingError(f"No such artifact: '{where}'", "RESOURCE_DOES_NOT_EXIST")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from localtrack import attention
 from localtrack.entities import Run
-from localtrack.errors import TrackingError
+from localtrack.errors import RemovedError, TrackingError
 from localtrack.service.made_files import MadeFiles
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Tables(MadeFiles):
             ModuleNotFoundError: Parquet without pandas and pyarrow.
         """
         from localtrack.artifacts import images, tables
+        from localtrack.artifacts.intake import Failure
 
         tables.check_ending(tables.check_name(artifact_file))
         owner, pandas = self._run_to_store(run_id), tables.pandas_or_none()
@@ -41,7 +42,12 @@ class Tables(MadeFiles):
             table, lambda picture: self._store_picture(owner, picture, images.names_in_table(artifact_file))
         )
         with self.known.lock:  # threads that add to one table come one after the other
-            if (there := self._existing(run_id, artifact_file)) is not None:
+            try:
+                there = self._existing(run_id, artifact_file)
+            except RemovedError as error:  # rows alone would take the place of the whole table on the remote
+                self._lose([Failure(artifact_file, FileNotFoundError(error.message))])
+                return
+            if there is not None:
                 table = tables.joined(tables.read(there, pandas), table, pandas)
             self._make(owner, artifact_file, lambda path: tables.write(table, path))
             self._tag_table(run_id, artifact_file)

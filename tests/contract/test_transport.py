@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import socket
 import ssl
@@ -408,3 +409,28 @@ def test_a_proxy_setting_that_cannot_work_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1:1")
     with pytest.raises(ReplayError, match="proxy"):
         ask("http://tracking.invalid")
+
+
+@pytest.mark.parametrize("expected", [5, 200, 100_000])
+def test_a_file_that_is_read_back_is_hashed_and_not_kept(expected: int) -> None:
+    """Size and SHA-256 come in the place of the body, one that is too long is not read to its end."""
+    content = b'{"not": json' * 1000
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+    with listening(replying(head + content)) as url:
+        reply = ask(url, Request("GET", "/file", hashed=expected), TransportSettings(max_reply_bytes=100))
+    assert isinstance(reply, Reply)
+    if expected > len(content):
+        assert reply.body == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    else:
+        assert reply.body["size"] > expected
+
+
+def test_a_file_that_breaks_off_is_no_answer() -> None:
+    """A connection that ends before the last byte: nothing is known of the file, and an error page is not hashed."""
+    with listening(replying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) as url:
+        assert isinstance(ask(url, Request("GET", "/file", hashed=10)), Failure)
+    page = b'HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\r\n{"gone": 1}'
+    with listening(replying(page)) as url:
+        reply = ask(url, Request("GET", "/file", hashed=10))
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.body) == (404, {"gone": 1})

@@ -71,6 +71,7 @@ def test_help_texts_are_those_of_the_commands() -> None:
         ["sync", "--to", "http://127.0.0.1:9", "--patience", "0"],
         ["verify", "--to", "http://127.0.0.1:9", "--patience", "0"],
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run"],
+        ["gc"],
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run", "--experiment", "Default"],
     ],
     ids=" ".join,
@@ -83,6 +84,7 @@ def test_every_field_of_the_json_is_documented(
     client = TrackingClient(str(tmp_path / "store"))
     first = client.create_run("0", run_name="first").info.run_id
     client.log_metric(first, "loss", 1.0)
+    client.log_text(first, "x", "a.txt")
     client.create_run("0", run_name="second")
     (tmp_path / "store" / "journals" / "broken.db").write_bytes(b"not a journal" * 100)
     capsys.readouterr()

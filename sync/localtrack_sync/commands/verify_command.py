@@ -89,14 +89,14 @@ def _compare(catalog: Catalog, errand: Errand, how: SyncSettings, stop: Stop, *,
         click.echo(said, err=True)
     if quiet or not sys.stderr.isatty():
         return run_verification(catalog, errand, how, Silent(), stop)
-    line = _Line()
+    line = Line()
     try:
         return run_verification(catalog, errand, how, line, stop)
     finally:
         line.close()
 
 
-class _Line:
+class Line:
     """How it gets on, on one line of a terminal that is rewritten; a `replay.Watcher`."""
 
     def __init__(self) -> None:

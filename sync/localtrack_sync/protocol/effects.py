@@ -71,6 +71,9 @@ class Request:
             there is in the address and in `headers`. What comes of it says nothing about the remote.
         headers: more of them, or others.
         upload: the body, from the disk.
+        hashed: the reply is a file that should have so many bytes: it is read and not kept, and comes as a Reply whose
+            body is {"size": bytes, "sha256": 64 hex digits}. Of a longer one no more is read than shows that it is.
+            None: an ordinary reply.
     """
 
     method: str
@@ -80,6 +83,7 @@ class Request:
     url: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     upload: Upload | None = None
+    hashed: int | None = None
 
     @property
     def elsewhere(self) -> bool:

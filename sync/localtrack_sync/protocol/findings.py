@@ -22,7 +22,8 @@ class Finding:
         kind: "run", "model", "experiment", "name", "user", "status", "time", "lifecycle", "type", "source run",
             "param", "tag", "metric", "dataset", "model_input", "output", "log_model" or "file".
         key: which one; "" when there is only one.
-        what: "missing" (not there), "extra" (not here), "different", or "twice".
+        what: "missing" (not there), "extra" (not here), "different", "twice", or (before `localtrack gc`, files only)
+            "unread": it could not be read back.
         ours: what the store has, as text; None: nothing.
         theirs: what the remote has, as text; None: nothing.
         count: how many records are meant (metric points), at least.

@@ -43,6 +43,7 @@ class ReplaySettings:
         multipart_from: bytes from which a file is sent in parts, where the remote offers it; MLflow's own threshold.
         part_bytes: length of a part; larger when the file would have more parts than storages take.
         repair: what is not on the remote any more is made again.
+        reread: a verification reads every file back and compares its bytes, not only what lists and the manifest say.
     """
 
     settle_s: float | None = None
@@ -58,6 +59,7 @@ class ReplaySettings:
     multipart_from: int = 500 << 20
     part_bytes: int = 16 << 20
     repair: bool = False
+    reread: bool = False
 
 
 class Ending(Enum):

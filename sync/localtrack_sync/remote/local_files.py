@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import BinaryIO
 
-from localtrack.store import ATTACHED
+from localtrack.artifacts.removed import notes_of
+from localtrack.errors import StoreError
+from localtrack.store import ATTACHED, Store
 from localtrack_sync.protocol.effects import Upload
 from localtrack_sync.uploads.artifact_root import refused
 
@@ -28,13 +31,15 @@ class LocalFileError(Exception):
 class LocalFiles:
     """The artifacts of one store."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, explain: Callable[[Upload], str] = lambda _upload: "") -> None:
         """Opens nothing.
 
         Args:
             base: directory of the artifacts.
+            explain: why a file is not there, in words; "" when nobody knows.
         """
         self._base = base
+        self._explain = explain
 
     def chunks(self, upload: Upload) -> Iterator[bytes]:
         """The bytes of an upload, a piece at a time; before the last piece of a whole file its hash is known.
@@ -89,7 +94,8 @@ class LocalFiles:
                 at = _step(at, part, _DIRECTORY)
             handle = _step(at, name, _FILE)
         except OSError as error:
-            raise LocalFileError(f"the file cannot be read here: {error.strerror}") from error
+            why = self._explain(upload) if error.errno == errno.ENOENT else ""
+            raise LocalFileError(why or f"the file cannot be read here: {error.strerror}") from error
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size != upload.size:
             os.close(handle)
@@ -101,6 +107,19 @@ class LocalFiles:
         unknown = f"{ATTACHED}/{upload.directory.partition('/')[2]}"
         there = [os.path.isdir(os.path.join(self._base, one)) for one in (upload.directory, unknown)]
         return unknown if there == [False, True] else upload.directory
+
+
+def removed_by_gc(store: Store, upload: Upload) -> str:
+    """Why a file is not there, when `localtrack gc` removed it; "" else."""
+    owner = upload.directory.split("/")[-2:-1]
+    try:
+        note = notes_of(store, owner[0]).get(upload.path) if owner else None
+    except StoreError:
+        return ""
+    if note is None or note.sha256 != upload.sha256:
+        return ""
+    where = " and ".join(one.remote for one in note.copies)
+    return f"`localtrack gc` removed the file here, when {where} had it: it cannot be sent from here"
 
 
 def _step(at: int, name: str, flags: int) -> int:

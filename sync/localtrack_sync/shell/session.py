@@ -19,7 +19,7 @@ from localtrack_sync.remote.carrier import StoreCarrier
 from localtrack_sync.remote.credentials import CredentialSource, Login
 from localtrack_sync.remote.databricks_config import NOTHING, again
 from localtrack_sync.remote.databricks_login import DatabricksLogin, databricks_sdk
-from localtrack_sync.remote.local_files import LocalFiles
+from localtrack_sync.remote.local_files import LocalFiles, removed_by_gc
 from localtrack_sync.remote.remotes import Address
 from localtrack_sync.remote.tls import tls_from
 from localtrack_sync.remote.transport import Transport, TransportSettings, post_form
@@ -195,7 +195,7 @@ def connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
     transport = replace(settings.transport, workspace=mlflow_workspace(address))
     login = login_of(address, settings.environ, transport, tls)
     login.check()  # what cannot be used is said before anything is sent
-    files = LocalFiles(store.artifacts)
+    files = LocalFiles(store.artifacts, lambda upload: removed_by_gc(store, upload))
 
     def connect() -> StoreCarrier:
         return StoreCarrier(Transport(address.remote, login.current, transport, tls, files), files, address.remote.url)

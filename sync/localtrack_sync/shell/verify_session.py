@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import ModelEntry, RunEntry
@@ -106,7 +107,8 @@ def run_verification(
     try:
         wires = connect(catalog.store, errand.address, settings)
         try:
-            how = replace(settings.replay, dialect=errand.address.remote.dialect)
+            remote = errand.address.remote
+            how = replace(settings.replay, dialect=remote.dialect, netloc=urlsplit(remote.url).netloc)
             bench = Bench(catalog, Untouched(reader), wires, how, settings.clock, settings.wall)
             report = inspect(bench, _jobs(errand), watcher, stop)
         finally:

@@ -20,6 +20,8 @@ BYTES = (("Content-Type", "application/octet-stream"),)
 ONE_ADDRESS = 5000 << 20
 #: HTTP 500: an answer that asking again does not change.
 BROKEN = 500
+#: Tries to read a file back.
+REREAD_TRIES = 3
 #: Pages of one directory that are read.
 PAGES = 1000
 
@@ -157,6 +159,39 @@ class Outlet:
         request = Request("GET", f"{ARTIFACTS}/{quoted(self.root.base, path)}")
         judged: Judged = yield Ask(request, repeat=True, optional=True)
         return judged.body if judged.verdict is Verdict.OK else {}
+
+    def reread(self, path: str, size: int) -> Part[tuple[int, str] | str]:
+        """Read a file back, whole, and hash it: (bytes, SHA-256); words when it cannot be read.
+
+        Args:
+            path: below the root.
+            size: bytes that it should have.
+        """
+        request = self._download(path)
+        if request is None:
+            return "this version cannot read files back from addresses that the remote signs"
+        # Not as a read that is repeated until it succeeds: a server that cannot read its own storage says 500 for ever.
+        words = ""
+        for _ in range(REREAD_TRIES):
+            asked = Ask(replace(request, hashed=size), repeat=True, expects=("sha256",), optional=True)
+            judged: Judged = yield asked
+            if judged.verdict is Verdict.OK:
+                return int(judged.body["size"]), str(judged.body["sha256"])
+            words = judged.words
+            if judged.verdict is not Verdict.UNKNOWN:
+                break
+        return words
+
+    def _download(self, path: str) -> Request | None:
+        """A request for a file's bytes; for roots elsewhere the server fetches them, as for its own pages."""
+        if self.root.way is Way.PROXY:
+            return Request("GET", f"{ARTIFACTS}/{quoted(self.root.base, path)}")
+        if self.root.way is Way.SIGNED:
+            return None
+        if self.ledger.scope == "model":
+            where = f"/ajax-api/2.0/mlflow/logged-models/{quoted(self.remote_id)}/artifacts/files"
+            return Request("GET", where, query=(("artifact_file_path", path),))
+        return Request("GET", "/get-artifact", query=(("path", path), ("run_uuid", self.remote_id)))
 
 
 def outlet(desk: Desk, ledger: Ledger, uri: str, remote_id: str) -> Outlet | str:

@@ -1,8 +1,8 @@
 """The files of a run or logged model, compared with what the remote lists. It writes nothing anywhere. Pure.
 
 A list tells names and sizes. The manifest beside the files tells the hashes of what was sent, so a file of the right
-size is told from another content as far as nobody else changed it. `MLmodel` files, whose ids are made the remote's,
-are compared with what was sent.
+size is told from another content as far as nobody else changed it. With the setting `reread` the bytes of every file
+are read as well. `MLmodel` files, whose ids are made the remote's, are compared with what was sent.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def _compared(p: ItemPass, way: Outlet, files: Sequence[StoredFile]) -> Part[lis
         there = (yield from _sizes(way, directory)) if directory else top
         for file in group:
             one = _difference(p, file, there.get(_split(file.path)[1]), hashes)
+            if one is None and p.desk.settings.reread:
+                one = yield from _reread(p, way, file)
             found += [_explained(p, one)] if one is not None else []
         yield Turn()
     return found
@@ -83,6 +85,22 @@ def _difference(
         theirs = f"sha256 {named[1][:12]} by the manifest"
         return Finding("file", file.path, "different", f"sha256 {sha256[:12]}", theirs)
     return None
+
+
+def _reread(p: ItemPass, way: Outlet, file: StoredFile) -> Part[Finding | None]:
+    """In what the bytes of a file there differ from what was sent; None: not at all."""
+    size, sha256 = _expected(p, file)
+    if size is None or sha256 is None:
+        return Finding(
+            "file", file.path, "unread", f"{file.size} bytes", "ids inside are others; what was sent is not known"
+        )
+    theirs = yield from way.reread(file.path, size)
+    if isinstance(theirs, str):
+        return Finding("file", file.path, "unread", f"{size} bytes", theirs)
+    if theirs == (size, sha256):
+        return None
+    told = f"sha256 {theirs[1][:12]}" if theirs[0] == size else f"{theirs[0]} bytes or more"
+    return Finding("file", file.path, "different", f"sha256 {sha256[:12]}", told)
 
 
 def _expected(p: ItemPass, file: StoredFile) -> tuple[int | None, str | None]:
