@@ -38,8 +38,9 @@ class Signals:
         self._stop = Stop()
         self._told = told
         self._late = late
-        self._bound_s = 0.0
+        self._bound_s = GRACE_S
         self._over = threading.Event()
+        self._spoken = threading.Event()
         self._before: dict[signal.Signals, object] = {}
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
@@ -71,6 +72,11 @@ class Signals:
             stop.request()
         return stop
 
+    def wait_told(self) -> None:
+        """If the end was asked for: until that has been told, a second at most; a loop may end before a thread begins."""
+        if self.ending:
+            self._spoken.wait(1.0)
+
     def _end(self, number: int, _frame: FrameType | None) -> None:
         if self.ending:
             os._exit(128 + number)  # nothing is lost: what is on the disk is whole at any moment
@@ -89,6 +95,7 @@ class Signals:
 
     def _watch(self, name: str) -> None:
         self._told(name)
+        self._spoken.set()
         if not self._over.wait(self._bound_s):
             self._late()
             os._exit(1)
