@@ -73,7 +73,7 @@ class Signals:
         return stop
 
     def wait_told(self) -> None:
-        """If the end was asked for: until that has been told, a second at most; a loop may end before a thread begins."""
+        """If the end was asked for, wait until that has been told (a second at most): a loop may be quicker."""
         if self.ending:
             self._spoken.wait(1.0)
 
