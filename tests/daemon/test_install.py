@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path, stores: tuple[str, ...]) -> No
 
 
 def test_the_unit_has_what_a_service_needs() -> None:
-    """Readiness, watchdog, restart on failure, hardening, the file of variables; the interpreter that has localtrack."""
+    """Readiness, watchdog, restart on failure, hardening, the file of variables; an interpreter that has localtrack."""
     text = systemd_unit(service())
     for line in (
         "Type=notify",
@@ -81,7 +81,7 @@ def test_the_agent_of_launchd() -> None:
 
 def test_the_task_of_windows() -> None:
     """XML that can be read; the command starts the daemon in the subsystem, words in Windows' quotes."""
-    task = ElementTree.fromstring(windows_task(service("/data/a b")).encode("utf-16"))  # noqa: S314 - our own text
+    task = ET.fromstring(windows_task(service("/data/a b")).encode("utf-16"))  # noqa: S314 - our own text
     assert task.findtext(f".//{TASK}Command") == "wsl.exe"
     told = task.findtext(f".//{TASK}Arguments")
     assert told == f'-d Debian --exec {sys.executable} -m localtrack daemon run --store "/data/a b"'
@@ -99,7 +99,7 @@ def exec_start(house: House) -> list[str]:
 
 
 def test_install_writes_the_unit_and_says_what_to_run(house: House) -> None:
-    """No secret is in it; variables that the service will not see are named, not shown; the file of variables is 0600."""
+    """No secret is in it; variables that the service will not see are named, not shown; its own file of them is 0600."""
     done = house.said("install", "--kind", "systemd", MLFLOW_TRACKING_TOKEN="s3cr3t")  # noqa: S106
     assert done.returncode == 0, done.stderr
     for word in ("systemctl --user enable --now localtrack.service", "loginctl enable-linger", "MLFLOW_TRACKING_TOKEN"):
@@ -201,7 +201,7 @@ def test_other_systems_get_a_file_and_instructions(house: House, kind: str) -> N
     if kind == "launchd":
         assert plistlib.loads(path.read_bytes())["Label"] == "localtrack.daemon"
     else:
-        assert ElementTree.parse(path).getroot().tag == f"{TASK}Task"  # noqa: S314 - our own file
+        assert ET.parse(path).getroot().tag == f"{TASK}Task"  # noqa: S314 - our own file
     assert house.said("install", "--kind", kind, "--now").returncode == 2
     assert house.said("uninstall", "--kind", kind).returncode == 0
     assert not path.exists()

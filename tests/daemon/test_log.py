@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -202,10 +201,11 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     log = DaemonLog(LogFile(str(path)).write)
 
-    def say(name: str) -> Callable[[], None]:
-        return lambda: [log("info", f"{name}-{number}", text="x" * 50) for number in range(200)] and None
+    def say(name: str) -> None:
+        for number in range(200):
+            log("info", f"{name}-{number}", text="x" * 50)
 
-    threads = [threading.Thread(target=say(name)) for name in "abcd"]
+    threads = [threading.Thread(target=say, args=(name,)) for name in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
