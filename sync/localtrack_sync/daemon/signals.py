@@ -49,7 +49,7 @@ class Signals:
         self._before: dict[signal.Signals, object] = {}
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
-    def __enter__(self) -> Signals:  # noqa: PYI034 - Self is not in Python 3.10
+    def __enter__(self) -> Signals:
         """Take the signals over."""
         threading.Thread(target=self._act, name="localtrack-signals", daemon=True).start()
         for number in _ENDING:
