@@ -78,7 +78,7 @@ class House:
             text=True,
         ) as child:
             try:
-                until(lambda: child.poll() is not None or (self.holder() or child).pid == child.pid and self.holder())
+                until(lambda: child.poll() is not None or self.holder())
                 yield child
             finally:
                 child.kill()

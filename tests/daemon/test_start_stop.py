@@ -46,7 +46,7 @@ def test_start_leaves_one_behind(house: House) -> None:
 
 def test_nothing_secret_is_in_its_arguments(house: House) -> None:
     """Credentials are in its environment, as they were in the starter's, and in no argument, log or lock."""
-    done = house.said("start", MLFLOW_TRACKING_TOKEN="s3cr3t-t0ken")
+    done = house.said("start", MLFLOW_TRACKING_TOKEN="s3cr3t-t0ken")  # noqa: S106
     assert done.returncode == 0, done.stderr
     pid = pid_of(house)
     assert b"s3cr3t" not in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -123,7 +123,7 @@ def test_stop_waits_until_it_is_gone(house: House) -> None:
 
 
 def test_one_that_does_not_stop_is_told_and_can_be_killed(house: House) -> None:
-    """stop ends with 1 after its bound and names `--now`, which ends it."""
+    """It ends with 1 after its bound and names `--now`, which ends it."""
     house.said("start", STAND_IN="deaf")
     pid = pid_of(house)
     done = house.said("stop", "--timeout", "0.2")

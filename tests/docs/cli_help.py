@@ -11,14 +11,24 @@ from localtrack.cli.entry import group
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 WIDTH = 80
-_BLOCK = re.compile(r"<!-- help: (\w+) -->(?:\n\n?```text\n.*?```)?", re.DOTALL)
+_BLOCK = re.compile(r"<!-- help: ([\w ]+) -->(?:\n\n?```text\n.*?```)?", re.DOTALL)
 
 
 def command_named(name: str) -> click.Command:
-    """The click command behind `localtrack NAME`."""
-    command = group.get_command(click.Context(group), name)
+    """The click command behind `localtrack NAME`; the name of a command of a group has two words."""
+    command: click.Command | None = group
+    for word in name.split():
+        assert isinstance(command, click.Group), f"there are no commands of that name: {name}"
+        command = command.get_command(click.Context(command), word)
     assert isinstance(command, click.Command), f"there is no command {name}"
     return command
+
+
+def with_parts(name: str) -> list[str]:
+    """The name of a command, and if it is a group those of its commands."""
+    command = command_named(name)
+    parts = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+    return [name, *(f"{name} {part}" for part in parts)]
 
 
 def help_of(name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from localtrack import TrackingClient
 from localtrack.cli.entry import ORDER, group, run
-from tests.docs.cli_help import PAGE, command_named, with_help
+from tests.docs.cli_help import PAGE, command_named, with_help, with_parts
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -37,13 +37,16 @@ def test_every_command_can_be_loaded_and_has_help(name: str) -> None:
     """No command is broken, and each says in one line what it does."""
     command = command_named(name)
     assert "not available" not in (command.help or ""), command.help
-    assert command.get_short_help_str(200)
-    assert all(one.help for one in command.params if isinstance(one, click.Option)), "an option without help"
+    for part in map(command_named, with_parts(name)):
+        assert part.get_short_help_str(200)
+        assert all(one.help for one in part.params if isinstance(one, click.Option)), "an option without help"
 
 
 def options(name: str) -> set[str]:
-    """The long options of a command."""
-    return {text for option in command_named(name).params for text in option.opts if text.startswith("--")}
+    """The long options of a command and, if it is a group, of its commands."""
+    params = [option for part in with_parts(name) for option in command_named(part).params]
+    shown = [option for option in params if not getattr(option, "hidden", False)]
+    return {text for option in shown for text in option.opts if text.startswith("--")}
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -52,6 +55,12 @@ def test_every_option_is_documented_and_every_documented_option_exists(name: str
     told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section(name)))
     assert options(name) - told == set()
     assert told - {"--help"} - {option for other in ORDER for option in options(other)} == set()
+
+
+def test_the_help_of_every_command_of_a_group_is_shown() -> None:
+    """A command that has commands has the help of each of them on the page."""
+    parts = {part for name in ORDER for part in with_parts(name)}
+    assert set(re.findall(r"<!-- help: ([\w ]+) -->", TEXT)) == parts
 
 
 def test_help_texts_are_those_of_the_commands() -> None:
@@ -73,6 +82,7 @@ def test_help_texts_are_those_of_the_commands() -> None:
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run"],
         ["gc"],
         ["sync", "--to", "http://127.0.0.1:9", "--dry-run", "--experiment", "Default"],
+        ["daemon", "status"],
     ],
     ids=" ".join,
 )

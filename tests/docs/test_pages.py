@@ -15,6 +15,7 @@ import click
 import pytest
 
 from localtrack.cli.entry import group
+from tests.docs.cli_help import command_named
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -68,9 +69,10 @@ def test_commands_in_examples_exist(page: Path) -> None:
         words = shlex.split(re.sub(r"\$\(.*?\)|\|.*|&&.*", "", line), comments=True)
         if words[:1] != ["localtrack"]:
             continue
-        command = group.get_command(click.Context(group), words[1])
-        assert command, f"there is no command {words[1]}"
-        command.make_context(words[1], words[2:])  # raises a usage error for an option that is not there
+        command, rest = command_named(words[1]), words[2:]
+        while isinstance(command, click.Group) and rest:
+            command, rest = command_named(f"{words[1]} {rest[0]}"), rest[1:]
+        command.make_context(words[1], rest)  # raises a usage error for an option that is not there
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)

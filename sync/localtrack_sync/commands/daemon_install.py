@@ -202,5 +202,5 @@ def _systemctl(words: Sequence[str]) -> None:
     if done.returncode:
         raise ReplayError(
             f"{command} failed: {done.stderr.strip() or done.returncode}",
-            "Without a systemd user manager (ssh -t, su, containers): localtrack daemon start, or run.",
+            "Where there is no systemd user manager (after su, in containers): localtrack daemon start, or run.",
         )

@@ -78,7 +78,7 @@ def _tell(found: Sequence[tuple[Store, Holder | None]]) -> None:
 def logs(stores: tuple[str, ...], *, lines: int, follow: bool) -> None:
     """Show the end of the daemon's log: of the one that runs, or of the last one.
 
-    A daemon that systemd runs logs to the journal: journalctl --user -u localtrack
+    A daemon that systemd runs logs to systemd's journal; docs/daemon.md says how to read it.
     """
     store = settled(stores)[0]
     path = _log_of(store)

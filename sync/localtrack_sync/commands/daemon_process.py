@@ -88,7 +88,7 @@ def start(stores: tuple[str, ...], *, log_file: str) -> None:
 
 def _started(wanted: Sequence[Store], given: Sequence[str], log_file: str) -> None:
     holder = detached.start([store.path for store in wanted], given, os.environ, log_file, parts().program)
-    click.echo(f"The daemon runs: process {holder.pid}.")
+    click.echo(f"The daemon runs: process {holder.pid}." if holder.pid else "The daemon runs; its lock has no name.")
     for path in holder.stores:
         empty = "" if os.listdir(Store(path).journals) else "  (nothing has been logged to it yet)"
         click.echo(f"  store {path}{empty}")

@@ -87,19 +87,20 @@ def run(daemon: Daemon, begun: Callable[[], None] = lambda: None) -> int:
         Signals(_told(daemon), lambda: daemon.log("error", "did not end in time, ended at once")) as asked,
     ):
         settings = daemon.load()
+        stop = asked.round(settings.stop_seconds)  # before anybody can see us, and signal us
         daemon.log.form(settings.log_format)
         made = daemon.locks.hold(settings.stores)
         _say_began(daemon, made)
         begun()
-        code = _rounds(daemon, settings, asked)
+        code = _rounds(daemon, settings, asked, stop)
+        asked.wait_told()
         daemon.log("info" if code == 0 else "error", "daemon ended", code=code)
         daemon.log.close()
         return code
 
 
-def _rounds(daemon: Daemon, settings: DaemonSettings, asked: Signals) -> int:
+def _rounds(daemon: Daemon, settings: DaemonSettings, asked: Signals, stop: Stop) -> int:
     watched = Watched(daemon.log, daemon.notifier)
-    stop = asked.round(settings.stop_seconds)
     while True:
         try:
             code = daemon.serve(settings, daemon.environ, daemon.log, stop, watched)

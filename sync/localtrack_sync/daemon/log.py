@@ -131,7 +131,7 @@ def _value(name: str, value: object) -> object:
 
 def _quoted(value: object) -> str:
     if value is None or isinstance(value, bool):
-        return str(value).lower()
+        return "null" if value is None else str(value).lower()
     text = str(value)
     if _PLAIN.fullmatch(text):
         return text

@@ -109,15 +109,15 @@ class LogFile:
 
 
 def last_lines(path: str, count: int) -> list[bytes]:
-    """The last lines of a log, oldest first, without their ends; also those in the file that was put aside last.
+    """The last lines of a log, oldest first, without their ends; also those in the files that were put aside.
 
     Raises:
         FileNotFoundError: there is no such log.
     """
     lines = _tail(path, count)
-    if len(lines) < count:
+    for number in range(1, KEPT + 1):
         with suppress(FileNotFoundError):
-            lines = _tail(f"{path}.1", count - len(lines)) + lines
+            lines = _tail(f"{path}.{number}", count - len(lines)) + lines
     return lines
 
 

@@ -14,7 +14,7 @@ WINDOW_S = 60.0
 #: Different lines that are remembered; the oldest are forgotten first.
 KEYS = 1000
 #: A number that stands alone: not part of a name, an address or a path.
-_NUMBER = re.compile(r"(?<![\w./:@-])[-+]?\d+(?:[.,:]\d+)*(?![\w/@-])")
+_NUMBER = re.compile(r"(?<![\w./:@-])[-+]?\d+(?:[.,]\d+)?(?![.,]?[\w/:@-])")
 
 
 @dataclass(frozen=True, slots=True)

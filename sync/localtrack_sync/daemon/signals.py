@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import final
 
@@ -20,6 +21,9 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 @final
 class Signals:
     """What signals ask for; a context manager that takes them over, in the main thread only.
+
+    The handlers themselves only take a note and hand it to a thread: whoever they interrupt may hold any lock (of the
+    log, of an event that a loop waits for), and would wait for itself.
 
     Attributes:
         ending: it is to end.
@@ -38,13 +42,16 @@ class Signals:
         self._stop = Stop()
         self._told = told
         self._late = late
-        self._bound_s = 0.0
+        self._bound_s = GRACE_S
+        self._notes: SimpleQueue[tuple[str, Stop] | None] = SimpleQueue()  # its put() may interrupt itself
+        self._spoken = threading.Event()
         self._over = threading.Event()
         self._before: dict[signal.Signals, object] = {}
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> Signals:
         """Take the signals over."""
+        threading.Thread(target=self._act, name="localtrack-signals", daemon=True).start()
         for number in _ENDING:
             self._before[number] = signal.signal(number, self._end)
         self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
@@ -55,6 +62,7 @@ class Signals:
     ) -> None:
         """Give them back."""
         self._over.set()
+        self._notes.put(None)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -71,24 +79,31 @@ class Signals:
             stop.request()
         return stop
 
+    def wait_told(self) -> None:
+        """If the end was asked for, wait until that has been told (a second at most): a loop may be quicker."""
+        if self.ending:
+            self._spoken.wait(1.0)
+
     def _end(self, number: int, _frame: FrameType | None) -> None:
         if self.ending:
             os._exit(128 + number)  # nothing is lost: what is on the disk is whole at any moment
         self.ending = True
-        # Whoever is interrupted here may hold the lock of the log: another thread speaks.
-        name = signal.Signals(number).name
-        threading.Thread(target=self._watch, args=(name,), name="localtrack-stop", daemon=True).start()
-        self._stop.request()
+        self._notes.put((signal.Signals(number).name, self._stop))
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        if self._terminal and not sys.stderr.isatty():
+        if not self._terminal or sys.stderr.isatty():
+            self.again = True
+            self._notes.put(("", self._stop))
+        elif not self.ending:
             self._end(number, frame)  # the terminal that it ran in was closed
-            return
-        self.again = True
-        self._stop.request()
 
-    def _watch(self, name: str) -> None:
-        self._told(name)
-        if not self._over.wait(self._bound_s):
-            self._late()
-            os._exit(1)
+    def _act(self) -> None:
+        while (note := self._notes.get()) is not None:
+            name, stop = note
+            stop.request()  # this round's: one that has begun since knows better
+            if name:
+                self._told(name)
+                self._spoken.set()
+                if not self._over.wait(self._bound_s):
+                    self._late()
+                    os._exit(1)

@@ -69,6 +69,7 @@ WorkingDirectory=/
 WatchdogSec=120
 Restart=on-failure
 RestartSec=10
+TimeoutStartSec=300
 TimeoutStopSec={service.stop_seconds + STOP_MARGIN_S:.0f}
 KillMode=mixed
 UMask=0077

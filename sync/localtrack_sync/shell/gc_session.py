@@ -25,10 +25,10 @@ from localtrack_sync.shell.gc_facts import Key, Survey, bytes_of_artifacts, owne
 from localtrack_sync.shell.replay import Stop, Watcher
 from localtrack_sync.shell.session import SyncSettings, holder
 from localtrack_sync.shell.verify_session import UNVERIFIED, Verified, run_verification
+from localtrack_sync.store import lock
 from localtrack_sync.store.choice import Errand, Item
 from localtrack_sync.store.disposable import Holder, Rule, next_chunk, oldest_first, reason_to_keep
 from localtrack_sync.store.found_files import find_files
-from localtrack_sync.store.lock import Holder, NamedLock
 
 #: Runs and models that are read back before the first of them is removed: bounds how old an answer can be.
 CHUNK = 50
@@ -132,7 +132,7 @@ def collect(
         remover = None
         done = Collected()
         if wish.delete and os.path.isdir(store.artifacts):
-            opened.enter_context(NamedLock(os.path.join(store.path, "gc.lock"), holder(how.command), _refused))
+            opened.enter_context(lock.NamedLock(os.path.join(store.path, "gc.lock"), holder(how.command), _refused))
             notes = opened.enter_context(RemovedFiles(store))
             remover = Remover(store, notes, time.time_ns, step)
             done.put_back = remover.put_back()
@@ -141,7 +141,7 @@ def collect(
     return done
 
 
-def _refused(holder: Holder) -> BusyError:
+def _refused(holder: lock.Holder) -> BusyError:
     return BusyError(
         f"localtrack gc is at work in this store already: {holder}; nothing was removed.",
         "Wait for it, or end it; it can be started again at any time.",
