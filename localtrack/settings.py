@@ -38,6 +38,7 @@ class Settings:
         truncate_long_values: MLFLOW_TRUNCATE_LONG_VALUES: too long values are cut with a warning, not refused.
         attach: LOCALTRACK_ATTACH: a run that the store does not know is attached to when something is logged to it.
         async_logging: MLFLOW_ENABLE_ASYNC_LOGGING: log calls return a (finished) RunOperations.
+        autostart: LOCALTRACK_AUTOSTART: the first run of a process has a daemon started for its store.
     """
 
     store: str
@@ -53,6 +54,7 @@ class Settings:
     truncate_long_values: bool = True
     async_logging: bool = False
     attach: bool = False
+    autostart: bool = False
 
 
 def load(env: Mapping[str, str]) -> Settings:
@@ -80,6 +82,7 @@ def load(env: Mapping[str, str]) -> Settings:
         truncate_long_values=_flag(env, "MLFLOW_TRUNCATE_LONG_VALUES", default=True),
         async_logging=_flag(env, "MLFLOW_ENABLE_ASYNC_LOGGING", default=False),
         attach=_flag(env, "LOCALTRACK_ATTACH", default=False),
+        autostart=_flag(env, "LOCALTRACK_AUTOSTART", default=False),
     )
 
 

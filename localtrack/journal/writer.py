@@ -308,8 +308,11 @@ class OwnSource:
 _journals: dict[str, Journal] = {}
 
 
-def journal_of(store: Store, *, strict: bool = False) -> Journal:
+def journal_of(store: Store, *, strict: bool | None = None) -> Journal:
     """The journal of this process in this store: one, shared by all threads. Touches no disk.
+
+    `strict`: whether trouble raises from now on; None: as before, at first not. A replay within a training process asks
+    for the journal too, and must not change that.
 
     LOCALTRACK_LOCKING (auto, normal, exclusive) is read when a store is first asked for.
     """
@@ -317,7 +320,8 @@ def journal_of(store: Store, *, strict: bool = False) -> Journal:
     if journal is None:
         locking = os.environ.get("LOCALTRACK_LOCKING", "auto")
         journal = _journals.setdefault(store.path, Journal(store, locking=locking))
-    journal.strict = strict
+    if strict is not None:
+        journal.strict = strict
     return journal
 
 
