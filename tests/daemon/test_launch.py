@@ -85,8 +85,9 @@ def test_a_detached_program_is_nobodys_child(tmp_path: Path, stand_in: StandIn) 
 
 def test_a_detached_program_inherits_nothing_that_is_open(tmp_path: Path, stand_in: StandIn) -> None:
     """No file of ours (a journal's lock would make a dead trainer look alive), no blocked signal, an empty input."""
+    inheritable = True  # as a careless library may leave it
     with (tmp_path / "journal").open("w") as file:
-        os.set_inheritable(file.fileno(), True)
+        os.set_inheritable(file.fileno(), inheritable)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         try:
             start_detached(stand_in.argv, os.environ, str(tmp_path / "log"))

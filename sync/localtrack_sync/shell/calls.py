@@ -107,7 +107,9 @@ def wait_for_store(
 def _say_who_is_missing(store: Store, choice: Choice, backlog: Backlog) -> None:
     """Why waiting may be in vain."""
     for one in choice.left:
-        attention.warn_once(f"goes nowhere {store.path} {one.remote}", f"Not delivered: {one.reason.rstrip('.')}. {one.hint}")
+        attention.warn_once(
+            f"goes nowhere {store.path} {one.remote}", f"Not delivered: {one.reason.rstrip('.')}. {one.hint}"
+        )
     remotes = [remote for remote in backlog.remotes if remote is not None]
     locks = [daemon_lock(store), *(remote.lock_path(store) for remote in remotes)]
     if remotes and not any(is_held(lock) for lock in locks):
@@ -267,4 +269,6 @@ def _planned(errand: Errand, accounts: Sequence[RunAccount]) -> RemoteResult:
 
 def _left(left: Left) -> RemoteResult:
     accounts = [*(untouched(run) for run in left.runs), *(untouched_model(model, "") for model in left.models)]
-    return _result(left.remote, _sums(accounts), 0.0, f"{left.reason.rstrip('.')}. {left.hint}", "nobody", complete=False)
+    return _result(
+        left.remote, _sums(accounts), 0.0, f"{left.reason.rstrip('.')}. {left.hint}", "nobody", complete=False
+    )
