@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,6 +12,9 @@ from localtrack.fluent.active import thread
 from localtrack.service import Service
 from localtrack.service.current import current_service
 from localtrack.sync_result import SyncResult
+
+#: No wait or stay is longer: 30 days, in seconds.
+LONGEST_S = 2_592_000
 
 
 def sync(
@@ -109,15 +111,16 @@ def autostart(*, linger: float = replay_side.LINGER_S, stop_with_process_group: 
     Trouble with starting it does not raise: a warning says so once.
 
     Args:
-        linger: seconds that it stays after everything is delivered and no trainer lives any more; above 0.
+        linger: seconds that it stays after everything is delivered and no trainer lives any more: above 0, at most 30
+            days.
         stop_with_process_group: keep it in the process group and session of this process, so that a signal to the group
             (Ctrl-C in a terminal, the end of a job) reaches it too.
 
     Raises:
-        TrackingError: `linger` is not a number of seconds above 0.
+        TrackingError: `linger` is no such number of seconds.
     """
     if not _seconds("linger", linger):
-        raise TrackingError("linger must be above 0 seconds")
+        raise TrackingError("linger must be above 0 seconds: a daemon without an end is `localtrack daemon start`")
     replay_side.want_daemon(_service().store, linger, stop_with_process_group=stop_with_process_group)
 
 
@@ -133,6 +136,6 @@ def _several(given: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _seconds(name: str, given: object) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given) or given < 0:
-        raise TrackingError(f"{name} must be a number of seconds, 0 or more, got {given!r}")
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= LONGEST_S:
+        raise TrackingError(f"{name} must be a number of seconds from 0 to {LONGEST_S:,}, got {given!r}")
     return float(given)

@@ -21,7 +21,7 @@ from localtrack_sync.shell.selection import Wanted, chosen
 from localtrack_sync.store.accounts import errand_accounts
 from localtrack_sync.store.backlog import Backlog
 from localtrack_sync.store.choice import Choice, Errand
-from localtrack_sync.store.lock import is_held
+from localtrack_sync.store.presence import is_held
 from tests.acceptance.harness import COMMAND_S, command, command_environment, compared, outsider, replay_here
 from tests.acceptance.test_kills import many_kinds, start_sync
 from tests.acceptance.worlds import World, model_run, world

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 from localtrack.store import Store
 from localtrack_sync.daemon.autostart import IDLE_EXIT, daemon_environ, log_path, start_for
 from localtrack_sync.daemon.launch import start_detached
-from localtrack_sync.store.lock import ReplayLock, daemon_lock, is_held
+from localtrack_sync.store.presence import daemon_lock, is_held
 from tests.journal.processes import wait_for
 
 #: Says what it is and how it was started, then lives until somebody ends it.
@@ -175,10 +176,11 @@ def test_a_store_that_has_a_daemon_gets_no_second_one(tmp_path: Path, stand_in: 
     store.make()
     lock = daemon_lock(store)
     assert not is_held(lock)
-    with ReplayLock(lock, {"pid": 1}):
+    with Path(lock).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write('{"pid": 1}')
         assert is_held(lock)
         assert start_for(store, os.environ, linger=1.0, command=stand_in.argv) is None
-    Path(lock).write_text('{"pid": 1}')
     assert not is_held(lock)
     assert start_for(store, os.environ, linger=1.0, command=stand_in.argv) == stand_in.told()["pid"]
 
@@ -186,7 +188,7 @@ def test_a_store_that_has_a_daemon_gets_no_second_one(tmp_path: Path, stand_in: 
 def test_what_the_daemon_inherits_of_the_environment() -> None:
     """Credentials and settings; not what means the trainer's own runs; paths no longer depend on its directory."""
     given = {
-        "MLFLOW_TRACKING_TOKEN": "t", "MLFLOW_RUN_ID": "r", "LOCALTRACK_AUTOSTART": "1", "MLFLOW_EXPERIMENT_NAME": "e",
+        "MLFLOW_TRACKING_TOKEN": "t", "MLFLOW_RUN_ID": "r", "LOCALTRACK_AUTOSTART": "1", "NOTIFY_SOCKET": "@s",
         "REQUESTS_CA_BUNDLE": "ca.pem", "PYTHONPATH": f"src{os.pathsep}/lib", "LOCALTRACK_REMOTE": "http://a",
     }  # fmt: skip
     assert daemon_environ(given, 300.0) == {

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from localtrack.errors import StoreError
 from localtrack.store import Store
 from localtrack_sync.daemon.launch import start_detached
-from localtrack_sync.store.lock import daemon_lock, is_held
+from localtrack_sync.store.presence import daemon_lock, is_held
 
 IDLE_EXIT = "LOCALTRACK_DAEMON_IDLE_EXIT_SECONDS"
-#: Variables of the trainer that mean its own runs: a daemon has none.
+#: Variables that mean the trainer's own runs, or whoever watches over the trainer (systemd): not the daemon.
 NOT_INHERITED = (
     "LOCALTRACK_AUTOSTART",
     "MLFLOW_RUN_ID",
@@ -23,6 +23,9 @@ NOT_INHERITED = (
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_ACTIVE_MODEL_ID",
     "MLFLOW_RUN_CONTEXT",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
 )
 #: Variables that hold paths, or lists of them: the daemon runs in another directory.
 PATHS = (
@@ -74,7 +77,7 @@ def daemon_environ(environ: Mapping[str, str], linger: float) -> dict[str, str]:
     """The trainer's environment with what the daemon needs to know, and without what is about the trainer's runs."""
     kept = {name: value for name, value in environ.items() if name not in NOT_INHERITED}
     paths = {name: _absolute(kept[name]) for name in PATHS if kept.get(name)}
-    return {**kept, **paths, IDLE_EXIT: f"{linger:g}"}
+    return {**kept, **paths, IDLE_EXIT: f"{linger:.12g}"}
 
 
 def _absolute(paths: str) -> str:

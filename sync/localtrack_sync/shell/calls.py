@@ -27,7 +27,7 @@ from localtrack_sync.store.accounts import errand_accounts
 from localtrack_sync.store.backlog import Backlog
 from localtrack_sync.store.books import RunAccount, untouched, untouched_model
 from localtrack_sync.store.choice import Choice, Errand, Left
-from localtrack_sync.store.lock import daemon_lock, is_held
+from localtrack_sync.store.presence import daemon_lock, is_held
 
 #: The first and the longest pause between two looks, and how much longer each one is than the one before; seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S, PAUSE_GROWTH = 0.05, 1.0, 1.5

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import final
 
 from localtrack.errors import BusyError, StoreError
-from localtrack.store import Store
 
 
 @final
@@ -60,31 +59,6 @@ class ReplayLock:
         if handle is not None:
             os.ftruncate(handle, 0)
             os.close(handle)
-
-
-def daemon_lock(store: Store) -> str:
-    """The file that the daemon of a store holds locked for as long as it lives."""
-    return os.path.join(store.sync, "daemon.lock")
-
-
-def is_held(path: str) -> bool:
-    """Whether a process holds this lock now. A file that is missing, or that we may not read, is nobody's.
-
-    Asking takes a shared lock for a moment: who wants the lock must try more than once before it gives up.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(handle)
-    return False
 
 
 def _busy(handle: int) -> str:

@@ -18,7 +18,7 @@ from localtrack.store import Store
 from localtrack.sync_result import RemoteResult, SyncResult
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.shell.calls import ALONE_S, Time, pauses, wait_until
-from localtrack_sync.store.lock import is_held
+from localtrack_sync.store.presence import is_held
 from tests.journal.processes import wait_for
 from tests.servers.mlflow_server import free_port
 from tests.unit.api.test_process import python
@@ -124,7 +124,7 @@ def test_without_a_remote_it_asks_for_one(store_path: str) -> None:
     assert store_path
 
 
-@pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "soon", True])
+@pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "soon", True, 1e9])
 def test_seconds_are_checked(store_path: str, bad: float) -> None:
     """A number of seconds, 0 or more; for how long a daemon stays, more than 0."""
     for call in (
@@ -196,13 +196,11 @@ def test_somebody_who_delivers_is_not_called_nobody(tmp_path: Path, away: str) -
     done = python(
         tmp_path,
         """
-        import localtrack
-        from localtrack.store import Store
-        from localtrack_sync.store.lock import ReplayLock, daemon_lock
+        import fcntl, localtrack, os
         with localtrack.start_run():
             localtrack.log_metric("m", 1.0)
-        import os
-        with ReplayLock(daemon_lock(Store.at(os.environ["LOCALTRACK_STORE"])), {}):
+        with open(os.environ["LOCALTRACK_STORE"] + "/sync/daemon.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             print(localtrack.wait_for_sync(0.1))
         """,
         LOCALTRACK_REMOTE=away,
