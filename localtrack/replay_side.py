@@ -49,6 +49,7 @@ def _missing(why: str) -> ReplayError:
 
 def want_daemon(store: Store, linger: float, *, stop_with_process_group: bool = False) -> None:
     """Have a daemon deliver this store; trouble with that is told once, never raised: training goes on."""
+    _started.add(store.path)
     try:
         call("autostart")(store, os.environ, linger=linger, new_session=not stop_with_process_group)
     except Exception as error:  # noqa: BLE001 - whatever fails there, the training is not about that
@@ -59,5 +60,4 @@ def want_daemon(store: Store, linger: float, *, stop_with_process_group: bool = 
 def want_daemon_once(store: Store) -> None:
     """The same, for LOCALTRACK_AUTOSTART: at the first run of a process, and not again in processes forked from it."""
     if store.path not in _started:
-        _started.add(store.path)
         want_daemon(store, LINGER_S)

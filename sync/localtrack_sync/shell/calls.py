@@ -31,6 +31,8 @@ from localtrack_sync.store.presence import daemon_lock, is_held
 
 #: The first and the longest pause between two looks, and how much longer each one is than the one before; seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S, PAUSE_GROWTH = 0.05, 1.0, 1.5
+#: Seconds that a look may always spend on importing what was logged: a journal that was folded looks new, and is not.
+IMPORT_S = 1.0
 #: Seconds of waiting after which it is said that nobody delivers: a daemon that starts needs a moment.
 ALONE_S = 3.0
 
@@ -96,7 +98,7 @@ def wait_for_store(
     settings = load(environ)
     wanted = Wanted(None if to is None else parse_remote(to, environ), () if run_id is None else (run_id,), ())
     with Catalog(existing(store)) as catalog:
-        if timeout is not None and not catalog.refresh_within(timeout):
+        if timeout is not None and not catalog.refresh_within(max(timeout, IMPORT_S)):
             return False  # so much was logged that the time is over before all of it is known
         choice = chosen(catalog, wanted, settings, environ)
         backlog = Backlog(catalog, choice)

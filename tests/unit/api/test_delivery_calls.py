@@ -305,6 +305,16 @@ def test_a_daemon_that_cannot_be_started_does_not_stop_training(tmp_path: Path, 
     assert [line[2:] for line in installed.lines] == [["300.0", "True"], ["5", "False"]]
 
 
+def test_a_daemon_that_was_asked_for_by_name_is_not_started_twice(tmp_path: Path) -> None:
+    """autostart() in a process that has the setting too: the first run starts no second one beside it."""
+    installed = Installed(tmp_path / "lib", "return None")
+    script = "import localtrack; localtrack.autostart(linger=5); localtrack.start_run()"
+    on = {"LOCALTRACK_AUTOSTART": "1", "PYTHONPATH": str(tmp_path / "lib")}
+    done = python(tmp_path, script, **on)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line[2] for line in installed.lines] == ["5"]
+
+
 def test_without_the_setting_nothing_is_started_or_loaded(tmp_path: Path) -> None:
     """A run starts no daemon and does not even look for one."""
     installed = Installed(tmp_path / "lib", "return None")
