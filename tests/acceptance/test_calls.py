@@ -38,7 +38,9 @@ pytestmark = pytest.mark.server
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A store that the module functions log to, in an environment that knows nothing else."""
     found = world(tmp_path / "store", f"exp {tmp_path.name}", {"team": "a"})
-    for name in set(os.environ) - set(command_environment(found.store.path)):
+    exported = {"MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"}  # by the code under test
+    for name in set(os.environ) - set(command_environment(found.store.path)) | exported:
+        monkeypatch.setenv(name, "")  # so that it is undone, whatever happens to it
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LOCALTRACK_STORE", found.store.path)
@@ -46,6 +48,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("LOCALTRACK_SETTLE_SECONDS", "0.5")
     yield found
     assert localtrack.active_run() is None
+    localtrack.set_experiment("Default")
+    localtrack.set_tracking_uri(None)
 
 
 def backlog_of(catalog: Catalog, url: str) -> Backlog:
