@@ -26,6 +26,7 @@ from localtrack.fluent import (
     ActiveModel,
     ActiveRun,
     active_run,
+    autostart,
     clear_active_model,
     create_experiment,
     create_external_model,
@@ -80,7 +81,10 @@ from localtrack.fluent import (
     set_tags,
     set_tracking_uri,
     start_run,
+    sync,
+    wait_for_sync,
 )
+from localtrack.sync_result import RemoteResult, SyncResult
 
 __version__ = "0.1.0"
 
@@ -97,15 +101,18 @@ __all__ = [
     "MlflowClient",
     "MlflowException",
     "Param",
+    "RemoteResult",
     "Run",
     "RunStatus",
     "RunTag",
     "StoreError",
+    "SyncResult",
     "TrackingClient",
     "TrackingError",
     "ViewType",
     "active_run",
     "artifacts",
+    "autostart",
     "clear_active_model",
     "create_experiment",
     "create_external_model",
@@ -163,7 +170,9 @@ __all__ = [
     "set_tags",
     "set_tracking_uri",
     "start_run",
+    "sync",
     "tracking",
+    "wait_for_sync",
 ]
 
 

@@ -44,6 +44,7 @@ class Settings:
         truncate_long_values: too long values are cut with a warning, not refused.
         async_logging: log calls return a (finished) RunOperations.
         attach: a run that the store does not know is attached to when something is logged to it.
+        autostart: the first run of a process has a daemon started for its store.
         gc_older_than: `localtrack gc` leaves what was logged to in so many seconds.
         gc_max_bytes: it removes only until the artifacts of the store have no more bytes, or None: whatever may go.
     """
@@ -61,6 +62,7 @@ class Settings:
     truncate_long_values: bool = True
     async_logging: bool = False
     attach: bool = False
+    autostart: bool = False
     gc_older_than: float = 30 * 86_400.0
     gc_max_bytes: int | None = None
 

@@ -255,6 +255,14 @@ SHARED = (
         default=False,
     ),
     Setting(
+        "autostart",
+        "LOCALTRACK_AUTOSTART",
+        Kind.FLAG,
+        "the first run of a process has a daemon started for its store, unless one runs; it ends by itself "
+        "([notebooks and jobs](how-to/notebooks-and-jobs.md))",
+        default=False,
+    ),
+    Setting(
         "locking",
         "LOCALTRACK_LOCKING",
         Kind.CHOICE,

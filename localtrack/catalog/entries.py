@@ -115,6 +115,13 @@ class JournalEntry:
     error: str = ""
 
 
+def in_trouble(journal: JournalEntry) -> bool:
+    """Whether a journal holds, or may hold, records that cannot be read."""
+    # A file that its process left empty, and one that is gone but was read, hold nothing that is missing.
+    unreadable = journal.error and journal.file and "is empty" not in journal.error
+    return bool(journal.damage or unreadable)
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """How much the catalog holds.

@@ -16,6 +16,7 @@ from localtrack.fluent.artifacts import (
     log_table,
     log_text,
 )
+from localtrack.fluent.delivery import autostart, sync, wait_for_sync
 from localtrack.fluent.experiments import (
     create_experiment,
     delete_experiment,
@@ -67,6 +68,7 @@ __all__ = [
     "ActiveModel",
     "ActiveRun",
     "active_run",
+    "autostart",
     "clear_active_model",
     "create_experiment",
     "create_external_model",
@@ -121,4 +123,6 @@ __all__ = [
     "set_tags",
     "set_tracking_uri",
     "start_run",
+    "sync",
+    "wait_for_sync",
 ]

@@ -88,6 +88,7 @@ def _resume(service: Service, run_id: str, run_name: str | None, tags: dict[Any,
     if info.lifecycle_stage == "deleted":
         raise TrackingError(f"Cannot start run with ID {info.run_id} because it is in the deleted state.")
     service.update_run(info.run_id, RunStatus.RUNNING, None, run_name)
+    service.want_daemon()  # a job that was requeued creates no run
     if checked:
         service.log_all(info.run_id, tags=checked)
     return service.known.runs[info.run_id].run()

@@ -309,16 +309,20 @@ class OwnSource:
 _journals: dict[str, Journal] = {}
 
 
-def journal_of(store: Store, *, strict: bool = False) -> Journal:
+def journal_of(store: Store, *, strict: bool | None = None) -> Journal:
     """The journal of this process in this store: one, shared by all threads. Touches no disk.
 
     The setting `locking` is read when a store is first asked for.
+
+    `strict`: whether trouble raises from now on; None: as before, at first not. A replay within a training process asks
+    for the journal too, and must not change that.
     """
     journal = _journals.get(store.path)
     if journal is None:
         locking = settings.one(os.environ, "locking")
         journal = _journals.setdefault(store.path, Journal(store, locking=locking))
-    journal.strict = strict
+    if strict is not None:
+        journal.strict = strict
     return journal
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from localtrack import attention, rules
+from localtrack import attention, replay_side, rules
 from localtrack.entities import PagedList, Run
 from localtrack.errors import StoreError, TrackingError
 from localtrack.journal.writer import Journal, journal_of
@@ -84,6 +84,11 @@ class Core:
 
             self._catalog = Catalog(self.store)
         return self._catalog
+
+    def want_daemon(self) -> None:
+        """With LOCALTRACK_AUTOSTART, have a daemon deliver this store: asked at every start of a run, done once."""
+        if self.settings.autostart:
+            replay_side.want_daemon_once(self.store)
 
     def _read(self, question: Callable[[Catalog], T]) -> T:
         """The catalog's answer, with everything that any process had written before.

@@ -53,6 +53,7 @@ class Runs(Experiments):
         artifact_uri = self.store.run_artifacts(experiment_id, run_id)
         known = KnownRun(run_id, experiment_id, name, user, started, artifact_uri, tags=checked)
         self.known.runs[run_id] = known
+        self.want_daemon()
         return known.run()
 
     def attach_run(self, run_id: str) -> Run:
@@ -73,6 +74,7 @@ class Runs(Experiments):
             found = self._ask(lambda catalog: catalog.run(wanted, refresh=False), None)
             known = self._attach(wanted) if found is None else KnownRun.found(found)
             self.known.runs[wanted] = known
+            self.want_daemon()
         return known.run()
 
     def _attach(self, run_id: str) -> KnownRun:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import localtrack
-from localtrack.catalog.entries import JournalEntry
+from localtrack.catalog.entries import JournalEntry, in_trouble
 from localtrack.cli.entry import run as localtrack_command
 from localtrack.journal.ops import Damage
 from localtrack.store import Store
-from localtrack_sync.commands.summary import exit_code, in_trouble
+from localtrack_sync.commands.summary import exit_code
 from localtrack_sync.store.accounts import accounts_of
 from localtrack_sync.store.choice import Choice
 from tests.acceptance.worlds import World, world

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from localtrack.catalog.entries import JournalEntry
+from localtrack.catalog.entries import JournalEntry, in_trouble
 from localtrack.cli import screen, wording
 from localtrack.cli.table import Column, visible
 from localtrack.store import Store
@@ -99,13 +99,6 @@ def told(
     if not ended and not choice.left:
         click.echo("Nothing to deliver: no run has been logged yet.")
     return code
-
-
-def in_trouble(journal: JournalEntry) -> bool:
-    """Whether a journal holds, or may hold, records that cannot be read."""
-    # A file that its process left empty, and one that is gone but was read, hold nothing that is missing.
-    unreadable = journal.error and journal.file and "is empty" not in journal.error
-    return bool(journal.damage or unreadable)
 
 
 def exit_code(choice: Choice, ended: Sequence[Ended], damaged: Sequence[JournalEntry]) -> int:

@@ -160,8 +160,8 @@ def run_account(
     after = {mark.incarnation: mark.upto for mark in ledger.watermarks.values()}
     beyond = catalog.count_points(entry.run_id, after, refresh=False)
     first = catalog.points(entry.run_id, after, 1, refresh=False) if beyond else ()
-    parent = _remote_id(state, "run", desired.tags.get(PARENT_TAG))
-    named = {one: _remote_id(state, "model", one) for one in models_in(desired.models_logged)}
+    parent = remote_id_in(state, "run", desired.tags.get(PARENT_TAG))
+    named = {one: remote_id_in(state, "model", one) for one in models_in(desired.models_logged)}
     models = {one: remote_id for one, remote_id in named.items() if remote_id is not None}
     settings = ReplaySettings(dialect=state.remote.dialect)
     files = catalog.files(entry.run_id, refresh=False) if entry.files else ()
@@ -284,7 +284,7 @@ def _named(uri: str, environ: Mapping[str, str]) -> Remote:
         return Remote(uri)  # an address that this machine cannot make sense of, such as an unknown profile
 
 
-def _remote_id(state: Loads, scope: str, local_id: str | None) -> str | None:
+def remote_id_in(state: Loads, scope: str, local_id: str | None) -> str | None:
     """Id of a local run or logged model on the remote."""
     if local_id is None:
         return None

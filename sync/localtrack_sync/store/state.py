@@ -35,6 +35,10 @@ APPLICATION_ID = 0x4C547379
 _BUSY_S = 30.0
 
 
+class EmptyStateError(StoreError):
+    """A delivery state that holds nothing yet, not even whose it is."""
+
+
 @final
 class StateDb:
     """The delivery state of one remote, open for the one process that replays to it; a context manager.
@@ -175,6 +179,7 @@ class StateReader:
         """Open an existing file.
 
         Raises:
+            EmptyStateError: it is being made at this moment, or whoever made it was killed then: nothing is known.
             TooNewError: a newer localtrack wrote it.
             StoreError: it is missing, cannot be read, or is no delivery state.
         """
@@ -184,6 +189,7 @@ class StateReader:
                 f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
             )
             try:
+                _check_begun(self._db, path)
                 self.version = _check(self._db, path)
                 self._db.execute("BEGIN")  # all reads see one moment
                 self.remote = _remote_of(self._db)
@@ -291,6 +297,11 @@ def _make(db: sqlite3.Connection, remote: Remote) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")
+
+
+def _check_begun(db: sqlite3.Connection, path: str) -> None:
+    if _is_empty(db):
+        raise EmptyStateError(f"The delivery state {path} is empty.", hint="Look again in a moment.")
 
 
 def _check(db: sqlite3.Connection, path: str) -> int:

@@ -132,7 +132,13 @@ MLFLOW_CLIENT = {
     "update_run": "run_id, status=None, name=None",
 }
 #: Offered beside MLflow 3.17's functions: `flush` is ours, `delete_experiment_tag` is in MLflow from 3.18 on.
-OURS = {"flush": "sync=False", "delete_experiment_tag": "key"}
+OURS = {
+    "autostart": "*, linger=300.0, stop_with_process_group=False",
+    "delete_experiment_tag": "key",
+    "flush": "sync=False",
+    "sync": "to=None, *, runs=None, experiments=None, patience=30.0, dry_run=False",
+    "wait_for_sync": "timeout=None, *, run_id=None, to=None",
+}
 #: Ours beside MlflowClient's methods: MLflow's client has `_record_logged_model` for the first, and no other way to
 #: name a run that it cannot ask about.
 OUR_METHODS = {"log_model": "run_id, model_json", "attach_run": "run_id"}
