@@ -190,7 +190,7 @@ def test_addresses_that_are_none(capsys: pytest.CaptureFixture[str], monkeypatch
     assert "l0velace" not in "".join(capsys.readouterr())
     monkeypatch.setenv("LOCALTRACK_REMOTE", "")
     monkeypatch.setenv("LOCALTRACK_CONNECTIONS", "many")
-    assert run(["doctor"]) == 1
+    assert run(["doctor"]) == 2
 
 
 def test_an_identity_key_that_is_open_to_others(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

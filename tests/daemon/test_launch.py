@@ -147,7 +147,9 @@ def test_it_outlives_a_kill_of_the_trainers_process_group(tmp_path: Path, stand_
     train_and_be_killed(tmp_path / "store", "alone", stand_in)
     told = stand_in.told()
     assert lives(told["pid"])
-    assert told["argv"] == ["daemon", "run", "--store", str(tmp_path / "store")]
+    store = tmp_path / "store"
+    log = store / "sync" / "daemon.log"
+    assert told["argv"] == ["daemon", "run", "--store", str(store), "--log-file", str(log)]
     assert told["environ"][IDLE_EXIT] == "7.5"
     log = Path(log_path(Store.at(tmp_path / "store")))
     assert log.read_text() == "said to the log\n"

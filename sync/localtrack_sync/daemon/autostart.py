@@ -69,8 +69,10 @@ def start_for(
         raise StoreError(f"The store {store.path} cannot be made: {error.strerror}") from error
     if is_held(daemon_lock(store)):
         return None
-    argv = [*(command or (sys.executable, "-m", "localtrack")), "daemon", "run", "--store", store.path]
-    return start_detached(argv, daemon_environ(environ, linger), log_path(store), new_session=new_session)
+    log = log_path(store)  # bounded by the daemon; only what Python says before it has begun comes there by itself
+    program = command or (sys.executable, "-m", "localtrack")
+    argv = [*program, "daemon", "run", "--store", store.path, "--log-file", log]
+    return start_detached(argv, daemon_environ(environ, linger), log, new_session=new_session)
 
 
 def daemon_environ(environ: Mapping[str, str], linger: float) -> dict[str, str]:

@@ -11,8 +11,9 @@ from contextlib import suppress
 
 from localtrack.errors import ReplayError
 from localtrack.store import Store
-from localtrack_sync.daemon.running import daemon_lock, running
+from localtrack_sync.daemon.running import running
 from localtrack_sync.store.lock import Holder
+from localtrack_sync.store.presence import daemon_lock
 
 #: Seconds between two looks at the lock.
 _LOOK_S = 0.05

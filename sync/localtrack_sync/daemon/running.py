@@ -10,11 +10,7 @@ from types import TracebackType
 from localtrack.errors import BusyError, StoreError
 from localtrack.store import Store
 from localtrack_sync.store.lock import Holder, NamedLock, holder_of, last_holder
-
-
-def daemon_lock(store: Store) -> str:
-    """The lock file of the daemon of a store."""
-    return os.path.join(store.sync, "daemon.lock")
+from localtrack_sync.store.presence import daemon_lock
 
 
 def running(store: Store) -> Holder | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from localtrack.errors import TrackingError
-from localtrack.settings import bytes_of, load, seconds_of
+from localtrack.settings import load
+from localtrack.settings_table import bytes_of, seconds_of
 
 ROOT = Path(__file__).parents[3]
 _NAME = re.compile(r"\b(?:LOCALTRACK|MLFLOW)_[A-Z][A-Z0-9_]*[A-Z0-9]\b|\bXDG_[A-Z_]+\b")
@@ -26,7 +27,7 @@ def test_defaults_follow_the_users_directories() -> None:
     )
     assert (settings.truncate_long_values, settings.async_logging, settings.remote) == (True, False, None)
     assert (settings.dialect, settings.databricks_folder) == ("auto", "")
-    assert (settings.gc_older_than_s, settings.gc_max_bytes) == (30 * 86_400.0, None)
+    assert (settings.gc_older_than, settings.gc_max_bytes) == (30 * 86_400.0, None)
     moved = load({"HOME": "/home/ada", "XDG_DATA_HOME": "/data", "XDG_CONFIG_HOME": "/config"})
     assert (moved.store, moved.identity_key) == ("/data/localtrack", "/config/localtrack/identity.key")
 
@@ -63,7 +64,7 @@ def test_each_variable_is_honoured() -> None:
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "/a", "MLFLOW_TRACKING_URI": "sqlite:///b"}).store == "/a"
     assert load({"HOME": "/h", "LOCALTRACK_ATTACH": "1"}).attach
     gc = load({"HOME": "/h", "LOCALTRACK_GC_OLDER_THAN": "4w", "LOCALTRACK_GC_MAX_BYTES": "20 GB"})
-    assert (gc.gc_older_than_s, gc.gc_max_bytes) == (28 * 86_400.0, 20 * 10**9)
+    assert (gc.gc_older_than, gc.gc_max_bytes) == (28 * 86_400.0, 20 * 10**9)
     assert load({"HOME": "/h", "LOCALTRACK_STORE": "", "LOCALTRACK_STRICT": ""}) == load({"HOME": "/h"})
 
 

@@ -45,7 +45,8 @@ def test_each_key_is_honoured(write: Write, tmp_path: Path) -> None:
     env = write(
         'store = "runs/store"\nstrict = true\nattach = true\nlocking = "exclusive"\ntruncate_long_values = false\n'
         'async_logging = true\nremote = "https://a"\ndialect = "mlflow"\nconnections = 4\nsettle_seconds = 1\n'
-        'databricks_folder = "/Workspace/Shared/team/"\n[daemon]\npoll_seconds = 3\n'
+        'databricks_folder = "/Workspace/Shared/team/"\nautostart = true\ngc_older_than = "7d"\ngc_max_bytes = 5\n'
+        "[daemon]\npoll_seconds = 3\n"
     )
     found = load(env)
     assert found.store == str(tmp_path / ".config" / "localtrack" / "runs" / "store")
