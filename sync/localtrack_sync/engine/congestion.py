@@ -15,6 +15,10 @@ from dataclasses import dataclass
 FIRST, LEAST = 1 / 10, 1 / 64
 #: By how much an answer enlarges the window, below and above one connection.
 STEP_BELOW, STEP_ABOVE = 0.02, 0.05
+GROWTH = 0.05
+MEMORY = 0.75
+TOOK_S = 1.0
+JITTER = 0.0
 #: Longest pause between two requests because of a small window, seconds.
 PAUSE_CAP_S = 60.0
 
@@ -52,21 +56,21 @@ class Window:
 
     def grow(self, sent_at: float, now: float, rng: Callable[[], float]) -> None:
         """An answer came to what was sent at `sent_at`."""
-        self.took_s = max(now - sent_at, 0.0)
+        self.took_s = max(now - sent_at, MEMORY * self.took_s)
         most = self.most if now >= self.ramp_until else 1
-        step = STEP_ABOVE if self.size >= 1.0 else STEP_BELOW
+        step = STEP_ABOVE if self.size >= 1.0 else min(STEP_BELOW, self.size * GROWTH)
         self.size = min(self.size + step, max(most, self.size))
         self._pause(now, rng)
 
-    def cut(self, sent_at: float, now: float, *, throttled: bool) -> None:
+    def cut(self, sent_at: float, now: float, rng: Callable[[], float], *, throttled: bool) -> None:
         """The remote has too much to do; or it did not answer in time, which is no reason to go below one request."""
-        if sent_at <= self.cut_at:
-            return
-        self.cut_at = now
-        least = LEAST if throttled else min(self.size, 1.0)
-        self.size = max(self.size / 2, least)
+        if sent_at > self.cut_at:
+            self.cut_at = now
+            least = LEAST if throttled else min(self.size, 1.0)
+            self.size = max(self.size / 2, least)
+        self._pause(now, rng)
 
     def _pause(self, now: float, rng: Callable[[], float]) -> None:
         if self.size < 1.0:
-            pause = self.took_s * (1.0 / self.size - 1.0) * (0.5 + rng())
+            pause = (self.took_s or TOOK_S) * (1.0 / self.size - 1.0) * (JITTER + (2-2*JITTER) * rng())
             self.pause_until = now + min(pause, PAUSE_CAP_S)

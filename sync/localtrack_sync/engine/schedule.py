@@ -195,7 +195,7 @@ class Gate:
         self.ready_at = max(self.ready_at, now + delay(judged, in_row, self.settings.retry_cap_s, self.rng))
         self.hiccup = self.failures == 1 and self.ready_at <= now + HICCUP_S
         if self.throttled or overloads(judged):
-            self._window.cut(sent_at, now, throttled=self.throttled > 0)
+            self._window.cut(sent_at, now, self.rng, throttled=self.throttled > 0)
 
     def _put_off(self, now: float, splay_s: float) -> None:
         """Begin as somebody who does not know the remote, and not at once."""
