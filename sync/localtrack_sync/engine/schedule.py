@@ -202,7 +202,9 @@ class Gate:
         s = self.settings
         self.put_off_at = now
         self.fine_since = self.ready_at = max(self.ready_at, now + (splay_s * self.rng() if splay_s else 0.0))
-        self._window.restart(FIRST if s.ramp_s else float(s.connections_start), self.ready_at + s.ramp_s)
+        known = 1.0 if s.ramp_s else float(s.connections_start)
+        # Where nothing is put off no crowd is feared, and nobody is made to wait for others.
+        self._window.restart(FIRST if splay_s else known, self.ready_at + s.ramp_s)
 
     # --- how it stands ---
 
