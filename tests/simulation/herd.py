@@ -169,7 +169,7 @@ class Herd:
         self._order.append(daemon)
         daemon.remote.now = now
         reply = daemon.remote.handle(request)
-        if daemon.first < 0.0 and reply.status < 300 and request.path.endswith("/create"):  # noqa: PLR2004 - HTTP's
+        if daemon.first < 0.0 and reply.status < 300 and request.path.endswith("/create"):
             daemon.first = now
         self._answer(daemon, job, reply, now)
 
