@@ -8,7 +8,11 @@ from localtrack_sync.protocol.gate import GateSettings
 from tests.simulation.herd import LOAD, SCENARIOS, Herd, Scenario, problems_of
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+#: One that comes back as it was, one that comes back half as fast and a cold start: `make herd` runs them all.
+SOME = (SCENARIOS[0], SCENARIOS[2], SCENARIOS[5])
+
+
+@pytest.mark.parametrize("scenario", SOME, ids=lambda scenario: scenario.name)
 def test_a_herd_does_not_trample_the_server(scenario: Scenario) -> None:
     """At most 1.5 x capacity is offered over any 10 s, nobody waits longer than 15 minutes, and all is delivered."""
     herded = Herd(scenario, seed=1).run()
