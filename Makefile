@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 # Kinds of servers, as tests/servers/kinds.py names them.
 KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
-.PHONY: help demo test test-versions postgres lint bench simulate fault-matrix clean
+.PHONY: help demo test test-versions postgres lint bench simulate herd fault-matrix clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -46,6 +46,9 @@ bench: $(READY) ## Measure, each number beside its yardstick in the same run
 
 simulate: $(READY) ## Run the seeded simulator: make simulate SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+herd: $(READY) ## A thousand daemons come back to a small server, 20 seeds of each scenario (a quarter of an hour)
+	$(BIN)/python -m tests.simulation.herd
 
 fault-matrix: $(READY) ## Every kind of request times every fault, all of it (minutes)
 	$(BIN)/python -m tests.simulation.matrix

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 #: The window of somebody who does not know the remote yet, and the smallest there is.
-FIRST, LEAST = 1 / 10, 1 / 64
-#: By how much an answer enlarges the window, below and above one connection.
-STEP_BELOW, STEP_ABOVE = 0.02, 0.05
-#: Longest pause between two requests because of a small window, seconds.
+FIRST, LEAST = 1 / 20, 1 / 64
+#: By how much an answer enlarges the window: from one connection on; below by a share of its size, at most so much.
+STEP_ABOVE, GROWTH, STEP_BELOW = 0.05, 0.05, 0.02
+#: Weight of the newest answer in the time that answers take; that time while nothing is known, seconds.
+ALPHA, TOOK_S = 0.25, 1.0
+#: Longest mean pause between two requests because of a small window, seconds.
 PAUSE_CAP_S = 60.0
 
 
@@ -29,7 +31,7 @@ class Window:
         ramp_until: not above 1 before.
         pause_until: nothing starts before.
         cut_at: when it was made smaller; what had gone out before says nothing new.
-        took_s: how long the last good answer took.
+        took_s: how long answers take, on the average of the last few; 0 while none has come.
     """
 
     most: int
@@ -52,21 +54,27 @@ class Window:
 
     def grow(self, sent_at: float, now: float, rng: Callable[[], float]) -> None:
         """An answer came to what was sent at `sent_at`."""
-        self.took_s = max(now - sent_at, 0.0)
+        took = min(now - sent_at, PAUSE_CAP_S)  # what takes longer than that: the machine was asleep
+        self.took_s += (took - self.took_s) * (ALPHA if self.took_s else 1.0)
         most = self.most if now >= self.ramp_until else 1
-        step = STEP_ABOVE if self.size >= 1.0 else STEP_BELOW
+        step = STEP_ABOVE if self.size >= 1.0 else min(STEP_BELOW, self.size * GROWTH)
         self.size = min(self.size + step, max(most, self.size))
         self._pause(now, rng)
 
-    def cut(self, sent_at: float, now: float, *, throttled: bool) -> None:
-        """The remote has too much to do; or it did not answer in time, which is no reason to go below one request."""
-        if sent_at <= self.cut_at:
-            return
-        self.cut_at = now
-        least = LEAST if throttled else min(self.size, 1.0)
-        self.size = max(self.size / 2, least)
+    def cut(self, sent_at: float, now: float, rng: Callable[[], float], *, throttled: bool) -> None:
+        """The remote has too much to do; or it did not answer in time, which is no reason to go below one request.
+
+        Halved once for all that was open when it was halved. The pause holds for what is refused as well: refusals come
+        in bursts, and whoever came back from them after the same few seconds would be the next burst.
+        """
+        if sent_at > self.cut_at:
+            self.cut_at = now
+            least = LEAST if throttled else min(self.size, 1.0)
+            self.size = max(self.size / 2, least)
+        self._pause(now, rng)
 
     def _pause(self, now: float, rng: Callable[[], float]) -> None:
+        """Wait before the next request; anything from nothing to twice the mean, or crowds would move in waves."""
         if self.size < 1.0:
-            pause = self.took_s * (1.0 / self.size - 1.0) * (0.5 + rng())
-            self.pause_until = now + min(pause, PAUSE_CAP_S)
+            pause = min((self.took_s or TOOK_S) * (1.0 / self.size - 1.0), PAUSE_CAP_S)
+            self.pause_until = now + pause * 2.0 * rng()

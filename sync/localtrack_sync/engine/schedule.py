@@ -195,14 +195,16 @@ class Gate:
         self.ready_at = max(self.ready_at, now + delay(judged, in_row, self.settings.retry_cap_s, self.rng))
         self.hiccup = self.failures == 1 and self.ready_at <= now + HICCUP_S
         if self.throttled or overloads(judged):
-            self._window.cut(sent_at, now, throttled=self.throttled > 0)
+            self._window.cut(sent_at, now, self.rng, throttled=self.throttled > 0)
 
     def _put_off(self, now: float, splay_s: float) -> None:
         """Begin as somebody who does not know the remote, and not at once."""
         s = self.settings
         self.put_off_at = now
         self.fine_since = self.ready_at = max(self.ready_at, now + (splay_s * self.rng() if splay_s else 0.0))
-        self._window.restart(FIRST if s.ramp_s else float(s.connections_start), self.ready_at + s.ramp_s)
+        known = 1.0 if s.ramp_s else float(s.connections_start)
+        # Where nothing is put off no crowd is feared, and nobody is made to wait for others.
+        self._window.restart(FIRST if splay_s else known, self.ready_at + s.ramp_s)
 
     # --- how it stands ---
 

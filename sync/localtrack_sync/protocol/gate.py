@@ -18,7 +18,8 @@ class GateSettings:
         splay_s: the first request is put off by a random part of this.
         reconnect_splay_s: the same after a long outage, from the first answer on.
         long_outage_s: how long a remote must have been away for that, and for a new ramp.
-        ramp_s: how long, after the start and after a long outage, no more than one request is open.
+        ramp_s: how long, after the start and after a long outage, no more than one request is open. Where requests are
+            put off one is open a small part of the time at first.
         budget_ratio: repeated requests, as a share of those that go out for the first time.
         budget_window_s: how long requests count for that.
         budget_floor: repeated requests in that time that need no others beside them.

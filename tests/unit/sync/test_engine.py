@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from localtrack.catalog.desired import DesiredExperiment, DesiredRun, ParamConflict, Point
-from localtrack_sync.engine.engine import Engine
+from localtrack_sync.engine.engine import PROBE_JOB, Engine
 from localtrack_sync.engine.memory_state import MemoryState
+from localtrack_sync.engine.schedule import BREAKER, Gate
 from localtrack_sync.protocol.effects import (
     Done,
     Effect,
@@ -28,8 +31,11 @@ from localtrack_sync.protocol.effects import (
     Save,
     Start,
 )
+from localtrack_sync.protocol.gate import GateSettings
 from localtrack_sync.protocol.jobs import Ending, Job, JobResult, ReplaySettings
 from localtrack_sync.protocol.records import Conflict, Parked, Rejected
+from localtrack_sync.protocol.request import PROBE
+from localtrack_sync.protocol.verdict import Judged, Verdict
 from tests.simulation.remote import Remote
 
 
@@ -178,6 +184,86 @@ def test_a_remote_that_is_away_ends_a_replay_after_its_patience() -> None:
     assert house.replay()["a"] == JobResult("run", "a", Ending.OWED, "the remote is away: connection refused")
     assert 30.0 <= house.now < 60.0
     assert not any(record.scope == "run" for record in house.state.all())
+
+
+LOGIN_PAGE = "<!doctype html><title>Hotel Wi-Fi</title>"
+#: What a captive portal may answer in the remote's place.
+PORTALS = {
+    "page": Reply(200, None, LOGIN_PAGE),
+    "missing page": Reply(404, None, LOGIN_PAGE),
+    "wrong method": Reply(405, None, LOGIN_PAGE),
+    "redirect": Reply(302, None, "", headers={"location": "https://login.hotel"}),
+}
+
+
+@pytest.mark.parametrize("portal", PORTALS)
+@pytest.mark.parametrize("begins", [0, 3, 5, 6, 7])
+def test_a_captive_portal_is_an_outage_for_a_daemon(portal: str, begins: int) -> None:
+    """A hotel's login page for half an hour, from any request on: waited out, and nothing counts as executed by it."""
+    house = House(run("a", params={"p": "v"}, tags={"t": "1"}), points={"a": points(10)})
+    since: list[float] = []
+
+    def answer(request: Request) -> Outcome:
+        if len(house.requests) > begins:
+            since[:] = since or [house.now]
+            if house.now < since[0] + 1800.0:
+                return PORTALS[portal]
+        return house.remote.handle(request)
+
+    house.answer = answer
+    assert house.replay(ReplaySettings(patience_s=None))["a"].ending is Ending.DELIVERED
+    there = next(iter(house.remote.runs.values()))
+    assert (there.params, len(there.metrics), there.status) == ({"p": "v"}, 10, "FINISHED")
+    assert (there.tags["t"], len(house.remote.runs)) == ("1", 1)
+
+
+def test_refused_credentials_pause_a_daemon_and_burn_no_tries() -> None:
+    """A token that ended is renewed ten hours later: until then only probes go out, then every job goes on."""
+    house = House(*(run(f"r{i}", params={"p": "v"}) for i in range(5)))
+    begins, ends = 6, 36_000.0
+    refused: list[Request] = []
+
+    def answer(request: Request) -> Outcome:
+        if len(house.requests) > begins and house.now < ends:
+            refused.append(request)
+            return Reply(401, None, "who are you")
+        return house.remote.handle(request)
+
+    house.answer = answer
+    results = house.replay(ReplaySettings(patience_s=None))
+    assert {result.ending for result in results.values()} == {Ending.DELIVERED}
+    assert all(request == PROBE for request in refused[2:])
+    assert 50 < len(refused) < 500
+
+
+def test_one_probe_at_a_time() -> None:
+    """While the breaker is open a single request is under way, and it is the probe."""
+    house = House(*(run(f"r{i}") for i in range(9)))
+    gate = Gate(lambda: 0.5, GateSettings(connections_start=4))
+    for now in range(BREAKER):
+        gate.note(Judged(Verdict.NOT_APPLIED, {}, "connection refused"), float(now))
+    house.now = gate.ready_at
+    assert gate.probing(house.now)
+    engine = Engine(ReplaySettings(), [Job("run", r) for r in house.runs], lambda: 0.5, gate=gate)
+    sent = []
+    while not isinstance(step := engine.next(house.now), Idle):
+        match step:
+            case Perform(job, effect):
+                engine.feed(job, house.perform(effect), house.now)
+            case Start(job, send):
+                sent.append((job, send.request))
+    assert sent == [(PROBE_JOB, PROBE)]
+
+
+def test_a_gate_outlives_its_engine() -> None:
+    """What one engine learned of the remote holds for the next: nothing goes out before the gate says so."""
+    house = House(run("a"))
+    gate = Gate(lambda: 0.5, GateSettings(patience_s=None))
+    gate.note(Judged(Verdict.THROTTLED, {}, "slow down", 429, 600.0), 0.0)
+    engine = Engine(ReplaySettings(), [Job("run", "a")], lambda: 0.5, gate=gate)
+    while isinstance(step := engine.next(1.0), Perform):
+        engine.feed(step.job, house.perform(step.effect), 1.0)
+    assert step == Idle(675.0, "the remote is away: slow down")
 
 
 def test_runs_that_are_each_others_parents_are_delivered() -> None:
