@@ -74,7 +74,7 @@ def _print(
     delivered: Sequence[Delivery],
     trouble: str,
 ) -> None:
-    click.secho(visible(entry.name) or entry.run_id, bold=True)
+    click.secho(visible(entry.name or entry.run_id), bold=True)
     _facts(entry, run)
     _rows("Params", PAIR, sorted(run.data.params.items()))
     _rows("Metrics", LATEST, [(one.key, wording.number(one.value), f"{one.step:,}") for one in latest])
@@ -97,16 +97,16 @@ def _facts(entry: RunEntry, run: Run) -> None:
     took = f", took {wording.span((end - run.info.start_time) / 1000)}" if end is not None else ""
     facts = {
         "run": entry.run_id,
-        "experiment": visible(entry.experiment_name) or NOT_KNOWN,
+        "experiment": entry.experiment_name or NOT_KNOWN,
         "status": entry.status + (" (deleted)" if entry.deleted else ""),
         "started": wording.moment(run.info.start_time) + took,
-        "user": visible(run.info.user_id),
+        "user": run.info.user_id,
         "points": f"{entry.points:,} of {wording.count(len(run.data.metrics), 'metric')}",
     }
     if entry.files:
         facts["files"] = f"{entry.files:,}, {wording.size(entry.bytes)}"
     for name, value in facts.items():
-        click.echo(f"  {name:<12}{value}")
+        click.echo(f"  {name:<12}{visible(value)}")
 
 
 def _rows(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -134,7 +134,7 @@ def _delivery(one: Delivery) -> None:
     for reason in one.reasons:
         screen.prose(visible(reason), "    ")
     if one.link:
-        click.echo(f"    {one.link}")
+        click.echo(f"    {visible(one.link)}")
 
 
 def _document(

@@ -67,7 +67,7 @@ def synced(store: Store, account: RemoteAccount) -> bool:
 
 def _print_remote(store: Store, account: RemoteAccount, now_ms: int, known: Sequence[str]) -> None:
     never = "" if synced(store, account) else "  (never synced)"
-    click.echo(click.style(str(account.remote or "No remote yet"), bold=True) + never)
+    click.echo(click.style(visible(str(account.remote or "No remote yet")), bold=True) + never)
     sums = {kind: getattr(account, kind) for kind in KINDS}
     cells = max(len(f"{number:,}") for number in sums.values())
     for kind, number in sums.items():
@@ -77,7 +77,7 @@ def _print_remote(store: Store, account: RemoteAccount, now_ms: int, known: Sequ
     for reason, items in Counter(r for item in account.items for r in item.reasons).most_common(REASONS):
         screen.prose(f"{visible(reason)} ({wording.count(items, 'time')})", "  ")
     for step in _next_steps(account, known):
-        click.echo(f"  -> {step}")
+        click.echo(f"  -> {visible(step)}")
 
 
 def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:

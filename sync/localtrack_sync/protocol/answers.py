@@ -15,6 +15,8 @@ from typing import Any
 DEPTH = 100
 #: Characters of an error message that are looked at and kept; no message that means something is as long.
 WORDS_CHARS = 8000
+#: Characters of an id.
+ID_CHARS = 500
 #: Characters of an error code.
 CODE_CHARS = 100
 #: Characters of a wrong value that are told.
@@ -77,6 +79,11 @@ def _is_text(value: Any) -> bool:
     return not isinstance(value, dict | list)
 
 
+def _is_id(value: Any) -> bool:
+    """Whether it may be the id of something: it goes into addresses, files of ours and what people see."""
+    return _is_text(value) and len(text := str(value)) <= ID_CHARS and text.isprintable()
+
+
 def _is_integer(value: Any) -> bool:
     """Whether it is a number of 64 bits; numbers may come as text."""
     try:
@@ -107,9 +114,10 @@ def _kinds() -> dict[str, Callable[[Any], bool]]:
         _are_metrics: "metrics",
         _is_integer: "step timestamp start_time end_time file_size part_number",
         _is_text: (
-            "key value name digest run_id run_uuid experiment_id model_id artifact_uri status run_name lifecycle_stage "
-            "next_page_token path dataset_name dataset_digest upload_id url presigned_url signed_uri"
+            "key value name digest artifact_uri run_name next_page_token path dataset_name dataset_digest upload_id url "
+            "presigned_url signed_uri"
         ),
+        _is_id: "run_id run_uuid experiment_id model_id status lifecycle_stage",
     }
     return {name: kind for kind, names in named.items() for name in names.split()}
 

@@ -1,6 +1,7 @@
 """What may go to an address that the remote named, and what of a login must not come back. Pure.
 
-Addresses that a remote signs are its word: it could send our files, and its headers, anywhere that this machine reaches.
+Addresses that a remote signs are its word: it could send our files, with headers of its choice, anywhere that this
+machine reaches.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from urllib.parse import quote, urlsplit
 
 #: Set by whoever sends, never by whoever names the address: they say how long a message is, and whose.
 _OURS = frozenset(
-    "host content-length transfer-encoding connection keep-alive te trailer upgrade expect cookie proxy-authorization "
-    "proxy-connection".split()
+    {
+        *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"),
+        *("expect", "cookie", "proxy-authorization", "proxy-connection"),
+    }
 )
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8000}")
