@@ -114,8 +114,8 @@ def _kinds() -> dict[str, Callable[[Any], bool]]:
         _are_metrics: "metrics",
         _is_integer: "step timestamp start_time end_time file_size part_number",
         _is_text: (
-            "key value name digest artifact_uri run_name next_page_token path dataset_name dataset_digest upload_id url "
-            "presigned_url signed_uri"
+            "key value name digest artifact_uri run_name next_page_token path dataset_name dataset_digest upload_id "
+            "url presigned_url signed_uri"
         ),
         _is_id: "run_id run_uuid experiment_id model_id status lifecycle_stage",
     }
