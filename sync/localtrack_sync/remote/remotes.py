@@ -97,8 +97,8 @@ def parse_remote(uri: str, environ: Mapping[str, str] | None = None) -> Address:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise _not_a_remote(uri, str(error)) from None
+    except ValueError:  # its words quote what stands in the place of the port
+        raise _not_a_remote(uri, "its host or port makes no sense") from None
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     if scheme not in _DEFAULT_PORTS or not host:
         raise _not_a_remote(uri, "it has to begin with http:// or https:// and name a host")
@@ -135,8 +135,8 @@ def is_remote(uri: str) -> bool:
 
 
 def _not_a_remote(uri: str, why: str) -> ReplayError:
-    # A password must not come back in a message, whatever characters stand in it.
-    shown = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:/*)?.*@", r"\1***@", uri, flags=re.DOTALL)
+    # A password must not come back in a message, whatever characters stand in it, an @ among them.
+    shown = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:/*)?.*", r"\1***", uri, flags=re.DOTALL) if "@" in uri else uri
     shown = re.split(r"[?#]", shown, maxsplit=1)[0]
     return ReplayError(
         f"{shown!r} is no address of a tracking server: {why}.", hint="Write it as http://127.0.0.1:5000"

@@ -249,7 +249,7 @@ def _no_cookies() -> http.cookiejar.CookieJar:
 
 
 class _Quiet(logging.Filter):
-    """Keeps requests of ours out of httpx's log: a signed address is a permission, and each request would be a line."""
+    """Keeps requests of ours out of httpx's logs: a signed address is a permission, and each request would be lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,7 +261,9 @@ class _Quiet(logging.Filter):
 
 
 _QUIET = _Quiet()
-logging.getLogger("httpx").addFilter(_QUIET)
+# A filter counts for the logger itself only, not for those below it; httpcore's show the headers of replies.
+for _name in ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+    logging.getLogger(_name).addFilter(_QUIET)
 
 
 @contextmanager

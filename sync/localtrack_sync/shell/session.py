@@ -206,8 +206,8 @@ def connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
     if goes_unencrypted(address, login):
         attention.warn_once(
             f"http {address.remote.url}",
-            f"The credentials for {address.remote.url} go over the network without encryption: whoever carries them can "
-            "read them. Use https:// if the server has it.",
+            f"The credentials for {address.remote.url} go over the network without encryption: whoever carries them "
+            "can read them. Use https:// if the server has it.",
         )
     files = LocalFiles(store.artifacts)
 
