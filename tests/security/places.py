@@ -11,16 +11,16 @@ from pathlib import Path
 from localtrack import TrackingClient
 from localtrack.catalog.catalog import Catalog
 from localtrack.entities import Metric, Param, RunTag
+from localtrack.settings import load
 from localtrack.store import Store
 from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.remote.transport import TransportSettings
 from localtrack_sync.shell.replay import Stop
-from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.shell.selection import Wanted, chosen
+from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.store.choice import Errand
-from localtrack.settings import load
 
 NOW = 1_700_000_000_000
 #: Seconds of the engine's clock in one of ours: waits and backoffs pass at once.

@@ -21,7 +21,7 @@ from localtrack.tracking_uri import parse
 from localtrack_sync.protocol.effects import Failure, Reply, Request
 from localtrack_sync.remote.credentials import Credential
 from localtrack_sync.remote.remotes import parse_remote
-from localtrack_sync.remote.transport import Transport, post_form, TransportSettings
+from localtrack_sync.remote.transport import Transport, TransportSettings, post_form
 from tests.security.hostile import Answer, Hostile
 from tests.security.places import logged
 
@@ -130,10 +130,21 @@ def test_a_token_stands_nowhere(
                 return answer(server, request) if next(count) % 3 else None
 
             server.script = script
-            codes[name] = command(["sync", "--to", address, "--store", store.path, "--patience", "0.2", "--settle", "0"])
+            codes[name] = command(
+                ["sync", "--to", address, "--store", store.path, "--patience", "0.2", "--settle", "0"]
+            )
         server.script = lambda _request, _say: None
-        for words in (["sync", "--to", address], ["sync", "--to", address, "--json"], ["verify", "--to", address],
-                      ["status"], ["status", "--json"], ["conflicts"], ["conflicts", "--json"], ["runs"], ["show", run_id]):
+        for words in (
+            ["sync", "--to", address],
+            ["sync", "--to", address, "--json"],
+            ["verify", "--to", address],
+            ["status"],
+            ["status", "--json"],
+            ["conflicts"],
+            ["conflicts", "--json"],
+            ["runs"],
+            ["show", run_id],
+        ):
             codes[words[0]] = command([*words, "--store", store.path])
         server.script = lambda request, _say: echo(500, "json")(server, request)
         command(["verify", "--to", address, "--store", store.path, "--json", "--patience", "0.2"])

@@ -6,13 +6,11 @@ object belongs, a number that no column holds, or a text that nothing can print.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: Levels of lists and objects in a reply; MLflow's have ten. Python's own JSON goes on to thousands, and then whatever
-#: walks through the value comes to the end of the stack.
-DEPTH = 100
+from localtrack.json_text import loaded
+
 #: Characters of an error message that are looked at and kept; no message that means something is as long.
 WORDS_CHARS = 8000
 #: Characters of an id.
@@ -29,26 +27,10 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def parsed(body: bytes) -> Any:
     """The JSON value of a reply; None for what is none, or is nested deeper than any answer."""
     try:
-        value = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-    if body.count(b"[") + body.count(b"{") > DEPTH and _too_deep(value):
+        value = loaded(body.decode("utf-8-sig"))
+    except ValueError:
         return None
     return _whole(value) if b"\\ud" in body or b"\\uD" in body else value
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEPTH + 1):
-        level = [below for one in level if isinstance(one, dict | list) for below in _below(one)]
-        if not level:
-            return False
-    return True
-
-
-def _below(one: dict[str, Any] | list[Any]) -> list[Any]:
-    found = one.values() if isinstance(one, dict) else one
-    return [below for below in found if isinstance(below, dict | list)]
 
 
 def _whole(value: Any) -> Any:
@@ -132,13 +114,16 @@ def malformed(body: Mapping[str, Any]) -> str:
     Args:
         body: as it comes out of `parsed`, so that its depth is bounded.
     """
-    waiting: list[Any] = [body]
+    waiting: list[Mapping[str, Any]] = [body]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            for name, value in one.items():
-                kind = _KINDS.get(name)
-                if kind is not None and value is not None and not kind(value):
-                    return f"an answer whose field {name} makes no sense: {cut(repr(value), _SHOWN_CHARS)}"
-        waiting += _below(one)
+        for name, value in waiting.pop().items():
+            kind = _KINDS.get(name)
+            if kind is None or value is None:
+                continue  # nobody reads what lies below a field that is not known here
+            if not kind(value):
+                return f"an answer whose field {name} makes no sense: {cut(repr(value), _SHOWN_CHARS)}"
+            if isinstance(value, dict):
+                waiting.append(value)
+            elif isinstance(value, list):
+                waiting += value
     return ""
