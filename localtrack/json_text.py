@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-#: Levels of lists and objects that are read. Python's own JSON goes on to thousands, and then whatever walks through the
-#: value comes to the end of the stack.
+#: Levels of lists and objects that are read. Python's own JSON goes on to thousands, and then whatever walks through
+#: the value comes to the end of the stack.
 DEPTH = 100
 
 

@@ -158,7 +158,7 @@ def _fold_links(changes: Changes, op_id: OpId, op: RunAttach | RunInputs | RunOu
             changes.attaches[where] = (op_id, op)
     elif isinstance(op, RunModelLogged):
         if not isinstance(loaded(op.model_json), dict):
-            raise ValueError("an entry of log_model that is no JSON object")
+            raise TypeError("an entry of log_model that is no JSON object")
         changes.history[where, op_id] = op.model_json
     elif isinstance(op, RunOutputs):
         for model_id, step in op.models:

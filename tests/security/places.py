@@ -15,16 +15,17 @@ from localtrack.settings import load
 from localtrack.store import Store
 from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
-from localtrack_sync.remote.remotes import parse_remote
+from localtrack_sync.remote.remotes import Address, parse_remote
 from localtrack_sync.remote.transport import TransportSettings
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Wanted, chosen
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
+from localtrack_sync.shell.verify_session import Verification, run_verification
 from localtrack_sync.store.choice import Errand
 
 NOW = 1_700_000_000_000
 #: Seconds of the engine's clock in one of ours: waits and backoffs pass at once.
-SPEED = 500.0
+SPEED = 3000.0
 _BEGAN, _WALL = time.monotonic(), time.time()
 
 
@@ -58,30 +59,33 @@ def logged(place: Path) -> tuple[Store, str]:
     return store, run_id
 
 
+def settings_of(environ: Mapping[str, str], patience_s: float, *, repair: bool = False) -> SyncSettings:
+    """Settings of a replay whose waits pass at once."""
+    tuning = ReplaySettings(settle_s=4.0, connections=2, patience_s=patience_s, repair=repair)
+    return SyncSettings(tuning, TransportSettings(connect_s=2.0, total_s=3.0), environ, clock=clock, wall=wall)
+
+
+def errand_of(catalog: Catalog, address: Address, environ: Mapping[str, str]) -> Errand:
+    """All of a store, to one remote."""
+    errands = chosen(catalog, Wanted(address, (), ()), load(environ), environ).errands
+    return errands[0] if errands else Errand(address, ())
+
+
 def replay(
-    store: Store,
-    url: str,
-    environ: Mapping[str, str] | None = None,
-    patience_s: float = 60.0,
-    tuning: ReplaySettings | None = None,
+    store: Store, url: str, environ: Mapping[str, str] | None = None, patience_s: float = 60.0, *, repair: bool = False
 ) -> Ended:
-    """Replay all of a store; connections are few and waits pass at once."""
+    """Replay all of a store."""
     given = environ or {}
-    settings = SyncSettings(
-        tuning or ReplaySettings(settle_s=4.0, connections=2, patience_s=patience_s),
-        TransportSettings(connect_s=2.0, total_s=3.0),
-        given,
-        clock=clock,
-        wall=wall,
-    )
-    address = parse_remote(url, given)
+    settings, address = settings_of(given, patience_s, repair=repair), parse_remote(url, given)
     with Catalog(store) as catalog:
+        return run_errand(catalog, address, lambda: errand_of(catalog, address, given), settings, Silent(), Stop())
 
-        def now() -> Errand:
-            errands = chosen(catalog, Wanted(address, (), ()), load(given), given).errands
-            return errands[0] if errands else Errand(address, ())
 
-        return run_errand(catalog, address, now, settings, Silent(), Stop())
+def verify(store: Store, url: str, patience_s: float = 60.0) -> Verification:
+    """Compare all of a store with a remote."""
+    address = parse_remote(url, {})
+    with Catalog(store) as catalog:
+        return run_verification(catalog, errand_of(catalog, address, {}), settings_of({}, patience_s), Silent(), Stop())
 
 
 def around(place: Path, store: Store) -> dict[str, str]:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ with localtrack.start_run() as run:
 
 
 def test_what_is_made_is_for_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
-    """Under umask 0: every directory is 0700, every file 0600, SQLite's own and the key included, while they are open."""
+    """Under umask 0: directories are 0700, files 0600, SQLite's own and the key included, while they are open."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "LOCALTRACK_"))}
     made = tmp_path / "made"
     homes = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(made / "config"), "LOCALTRACK_STORE": str(made / "store")}
@@ -98,7 +99,7 @@ def test_a_directory_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_a_store_that_every_user_may_change_is_named(tmp_path: Path) -> None:
-    """World-writable parts, and a place above that anybody may rename things in, each with what to do; a group is not."""
+    """World-writable parts, and a place above that anybody may rename things in; a group is its owner's choice."""
     store = Store.at(tmp_path / "open" / "store")
     store.make()
     assert store.exposures() == []
@@ -147,6 +148,11 @@ def lock_of(store: Store) -> str:
         return "taken"
 
 
+def state_of(store: Store) -> StateDb:
+    """Opens the delivery state."""
+    return StateDb(REMOTE.state_path(store), REMOTE)
+
+
 def refresh(store: Store) -> str:
     """Brings the catalog up to date."""
     with Catalog(store) as catalog:
@@ -160,7 +166,7 @@ def refresh(store: Store) -> str:
         ("catalog.lock", refresh),
         ("catalog.db", refresh),
         (os.path.relpath(REMOTE.lock_path(Store("/s")), "/s"), lock_of),
-        (os.path.relpath(REMOTE.state_path(Store("/s")), "/s"), lambda store: StateDb(REMOTE.state_path(store), REMOTE)),
+        (os.path.relpath(REMOTE.state_path(Store("/s")), "/s"), state_of),
         ("artifacts/.scan.db", lambda store: KnownFiles(store.artifacts)),
     ],
     ids=["catalog lock", "catalog", "replay lock", "state", "scan"],
@@ -177,9 +183,7 @@ def test_a_link_in_the_place_of_a_file_of_ours_is_not_followed(
         target.write_bytes(content)
         target.chmod(0o644)
     os.symlink(target, os.path.join(store.path, name))
-    try:
+    with suppress(StoreError, OSError):
         use(store)
-    except (StoreError, OSError):
-        pass
     assert (target.read_bytes() if target.exists() else None) == content
     assert content is None or stat.S_IMODE(target.stat().st_mode) == 0o644

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,18 +28,8 @@ HASH = "0" * 64
 ESCAPE = "\x1b]0;owned\x07\x9b31m\u202e"
 #: Ids that are a way out, or hurt whoever prints or stores them.
 IDS = ["../../../out", "/etc", "..", "a/b", "", "\0", ESCAPE, "x" * 5000, "attached", "models", "artifacts", "CON"]
-PATHS = [
-    "../../../../out/x",
-    "/etc/passwd",
-    "a/../../x",
-    "C:\\x",
-    "a\\..\\x",
-    "\0",
-    ESCAPE,
-    "ok.txt",
-    ".scan.db",
-    "x" * 9000,
-]
+PATHS = ["../../../../out/x", "/etc/passwd", "a/../../x", "C:\\x", "a\\..\\x", "\0", ESCAPE, "ok.txt", "x" * 9000]
+PAIRS = ((ESCAPE, ESCAPE),)
 DEEP = "[" * 100_000
 
 
@@ -49,11 +40,13 @@ def hostile_ops() -> list[ops.Op]:
         made += [
             ops.ExperimentCreate(one, f"e{number}{ESCAPE}", one, ()),
             ops.RunCreate(one, one, ESCAPE, ESCAPE, 2**62, ((ESCAPE, ESCAPE),), f"http://h{number}/{ESCAPE}", "x" * 64),
-            ops.LogBatch(one, (Metric(ESCAPE, float("nan"), -(2**62), 2**62),), (Param(ESCAPE, ESCAPE),), (RunTag("a", ESCAPE),)),
+            ops.LogBatch(
+                one, (Metric(ESCAPE, float("nan"), -(2**62), 2**62),), (Param(ESCAPE, ESCAPE),), (RunTag("a", ESCAPE),)
+            ),
             ops.RunUpdate(one, status=ESCAPE, end_time=-1, name=one),
             ops.RunInputs(one, ((ESCAPE, ESCAPE, "local", DEEP, DEEP, DEEP, ((ESCAPE, ESCAPE),)),), (one,)),
             ops.RunModelLogged(one, DEEP),
-            ops.ModelCreate(f"m-{one}", one, ESCAPE, ESCAPE, one, 1, ((ESCAPE, ESCAPE),), ((ESCAPE, ESCAPE),)),
+            ops.ModelCreate(f"m-{one}", one, ESCAPE, 1, tags=PAIRS, params=PAIRS, source_run_id=one, model_type=ESCAPE),
         ]  # fmt: skip
         made += [ops.ArtifactStored(one, path, 3, HASH) for path in PATHS]
     return made
@@ -68,11 +61,9 @@ def poisoned(tmp_path: Path) -> Store:
     elsewhere = Journal(Store.at(tmp_path / "elsewhere"))
     kept = 0
     for op in hostile_ops():
-        try:
+        with suppress(LocaltrackError, ValueError, UnicodeError, OverflowError):
             elsewhere.append(op)
             kept += 1
-        except (LocaltrackError, ValueError, UnicodeError, OverflowError):
-            continue
     assert kept > 100, "most of it can be written down"
     path = elsewhere.path
     assert path is not None
@@ -87,7 +78,7 @@ def test_commands_survive_a_hostile_journal(
     """Every command ends as documented, prints no control character, and changes nothing outside the store."""
     monkeypatch.setenv("HOME", str(tmp_path))
     before = around(tmp_path, poisoned)
-    run_id = [run for run in Catalog(poisoned).run_index() if len(run.run_id) == 32][0].run_id
+    run_id = next(run.run_id for run in Catalog(poisoned).run_index() if len(run.run_id) == 32)
     with Hostile() as server:
         to = ["--to", server.url, "--patience", "0.2"]
         for words in (
@@ -172,14 +163,17 @@ def journal(path: Path, *statements: str) -> str:
 
 META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 NAME = "CREATE TABLE name (ref INTEGER PRIMARY KEY, text BLOB NOT NULL, crc INTEGER NOT NULL)"
+ENDLESS = (
+    "CREATE VIEW record AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) "
+    "SELECT n, x'00' AS body FROM c"
+)
 RECORD = "CREATE TABLE record (n INTEGER PRIMARY KEY, body BLOB NOT NULL)"
 
 
 @pytest.mark.parametrize(
     "statements",
     [
-        (META, NAME, "CREATE VIEW record AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) "
-                     "SELECT n, x'00' AS body FROM c"),
+        (META, NAME, ENDLESS),
         (META, NAME, "CREATE TABLE record (n TEXT, body BLOB)"),
         (META, NAME, RECORD, "CREATE VIEW more AS SELECT load_extension('/tmp/x.so')"),
         (META, RECORD, "CREATE TABLE name (ref, text, crc)"),

@@ -57,7 +57,7 @@ def test_a_run_cannot_be_called_like_a_directory_of_somebodys() -> None:
 
 @pytest.mark.parametrize("place", ["/home/me/.ssh/authorized_keys", "~", "../../outside", "artifacts"])
 def test_a_remote_on_this_machine_cannot_write_over_files_of_ours(tmp_path: Path, place: str) -> None:
-    """A server at 127.0.0.1 (a tunnel, another user's) names directories of ours as a run's root: nothing changes there."""
+    """A server at 127.0.0.1 (a tunnel, another user's) names places of ours as a run's root: nothing changes there."""
     home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "authorized_keys").write_text("mine")
@@ -79,7 +79,7 @@ def test_a_remote_on_this_machine_cannot_write_over_files_of_ours(tmp_path: Path
 
 @pytest.mark.parametrize("planted", ["id", "artifacts", "sub", "file"])
 def test_links_on_the_way_to_a_file_are_not_followed(tmp_path: Path, planted: str) -> None:
-    """Another user puts a link where the server's directory would be: what it leads to is neither written nor replaced."""
+    """Another user puts a link where the server's directory would be: what it leads to is not written."""
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "x").write_text("mine")
@@ -115,13 +115,15 @@ def test_a_name_is_never_taken_for_a_second_storage() -> None:
     "url",
     [
         "file:///etc/passwd", "ftp://host/x", "http://", "https://[::1", "http://host:x/", "//host/x", "data:,x", "",
-        "http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]/x", "http://169.254.169.254/latest", "http://0/x",
-        "http://2130706433/x", "http://0x7f000001/x", "http://127.1/x", "http://[::ffff:127.0.0.1]/x", "http://0.0.0.0/x",
+        "http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]/x", "http://169.254.169.254/latest",
+        "http://0/x",
+        "http://2130706433/x", "http://0x7f000001/x", "http://127.1/x", "http://[::ffff:127.0.0.1]/x",
+        "http://0.0.0.0/x",
         "http://h\x1b/x", "http://localhost./", "http://[fe80::1]/x",
     ],
 )  # fmt: skip
 def test_addresses_of_this_machine_and_no_addresses_are_refused(url: str) -> None:
-    """A remote elsewhere cannot have us send files to services that only this machine reaches, or to what is no HTTP."""
+    """A remote elsewhere cannot have us send files to services that only this machine reaches, or to no HTTP."""
     assert refused_address(url, "http://mlflow.example.com")
 
 

@@ -80,9 +80,9 @@ def test_unpacking_never_fails_and_never_exceeds(body: bytes, encoding: str, mos
     assert plain is None or encoding in ("", "identity") or len(plain) <= max(most, 100)
 
 
-@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a":' * 50_000, b"[" * 200 + b"]" * 200, b"9" * 10_000, b"\xff"])
+@pytest.mark.parametrize("body", [b"[" * 99_000, b'{"a":' * 50_000, b"[" * 200 + b"]" * 200, b"9" * 10_000, b"\xff"])
 def test_a_deep_or_broken_reply_is_no_json(body: bytes) -> None:
-    """Nested deeper than any answer, a number of thousands of digits, no UTF-8: nothing that walks it later can fall."""
+    """Nested deeper than any answer, a number of thousands of digits, no UTF-8: nothing later can fall over it."""
     assert parsed(body) is None
 
 
@@ -198,18 +198,18 @@ def test_pages_without_end_are_left() -> None:
 
     reading: Generator[Any, Any, None] = _read_theirs(Pass, "r", "loss", lambda _points: None)  # type: ignore[arg-type]
     next(reading)
+    for page in range(1, HISTORY_PAGES):
+        reading.send(Judged(Verdict.OK, {"metrics": [], "next_page_token": str(page)}, ""))
     with pytest.raises(Ended, match="does not end") as ended:
-        for page in range(HISTORY_PAGES + 1):
-            reading.send(Judged(Verdict.OK, {"metrics": [], "next_page_token": str(page)}, ""))
+        reading.send(Judged(Verdict.OK, {"metrics": [], "next_page_token": "more"}, ""))
     assert ended.value.ending is Ending.PARKED
-    assert page == HISTORY_PAGES - 1
 
 
 NASTY = "\x1b]0;owned\x07\x9b31m\u202e\x7f\ud800\r\n\0 ok"
 
 
 def test_nothing_that_is_printed_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    """Control characters, both kinds of escapes, right-to-left marks and lone surrogates: written out, in JSON as well."""
+    """Control characters, both kinds of escapes, right-to-left marks and lone surrogates: written out, in JSON too."""
     screen.prose(f"said: {NASTY}")
     screen.document({"a": NASTY, NASTY: [NASTY]})
     out = capsys.readouterr().out

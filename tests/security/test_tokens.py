@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from localtrack_sync.protocol.effects import Failure, Reply, Request
 from localtrack_sync.remote.credentials import Credential
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.remote.transport import Transport, TransportSettings, post_form
-from tests.security.hostile import Answer, Hostile
+from tests.security.hostile import Answer, Hostile, Script
 from tests.security.places import logged
 
 SECRET = "s3cr3t-T0ken/with+odd:chars@8e1f"
@@ -77,16 +77,15 @@ def leaks_below(directory: str) -> list[str]:
     """Files below a directory that hold the secret, or are named after it."""
     found = []
     for where, _, names in os.walk(directory):
-        for path in (os.path.join(where, name) for name in names):
-            if leaks(path.encode()) or leaks(Path(path).read_bytes()):
-                found.append(path)
+        paths = [os.path.join(where, name) for name in names]
+        found += [path for path in paths if leaks(path.encode()) or leaks(Path(path).read_bytes())]
     return found
 
 
-def echo(status: int, form: str) -> Callable[[Server, Request], Answer]:
+def echo(status: int, form: str) -> Callable[[Hostile, Request], Answer]:
     """A server that shows what it was sent, as some proxies do on their error pages."""
 
-    def answer(server: Server, _request: Request) -> Answer:
+    def answer(server: Hostile, _request: Request) -> Answer:
         sent = server.heard[-1][2].get("authorization", "")
         if sent.startswith("Basic "):
             sent += " " + base64.b64decode(sent[6:]).decode()
@@ -96,7 +95,17 @@ def echo(status: int, form: str) -> Callable[[Server, Request], Answer]:
     return answer
 
 
-Server = Hostile
+def now_and_then(server: Hostile, answer: Callable[[Hostile, Request], Answer], look: Callable[[], None]) -> Script:
+    """Trouble for two requests of three; before each, somebody looks at the store."""
+    count = itertools.count()
+
+    def script(request: Request, _say: Callable[[], Reply]) -> Answer | None:
+        look()
+        return answer(server, request) if next(count) % 3 else None
+
+    return script
+
+
 #: What goes wrong, one after the other: refused login, portal, broken server, refused data, a redirect, no reply.
 TROUBLES = {
     "401": echo(401, "json"), "portal": echo(200, "html"), "500": echo(500, "html"), "403": echo(403, "json"),
@@ -123,13 +132,7 @@ def test_a_token_stands_nowhere(
         store, run_id = logged(tmp_path)
         codes = {}
         for name, answer in list(TROUBLES.items())[:: 1 if way in ("token", "url") else 3]:
-            count = itertools.count()
-
-            def script(request: Request, _say: Callable[[], Reply], answer=answer, count=count) -> Answer | None:  # type: ignore[no-untyped-def]
-                in_flight.extend(leaks_below(store.path))
-                return answer(server, request) if next(count) % 3 else None
-
-            server.script = script
+            server.script = now_and_then(server, answer, lambda: in_flight.extend(leaks_below(store.path)))
             codes[name] = command(
                 ["sync", "--to", address, "--store", store.path, "--patience", "0.2", "--settle", "0"]
             )
@@ -170,7 +173,7 @@ def test_a_token_stands_nowhere(
     ],
 )  # fmt: skip
 def test_no_message_about_a_bad_address_shows_its_password(uri: str) -> None:
-    """Unquoted slashes, marks and ats in a password, wrong ports and schemes: neither kept nor shown, there and here."""
+    """Unquoted slashes, marks and ats in a password, wrong ports and schemes: neither kept nor shown."""
     for read in (parse, parse_remote):
         try:
             told = repr(read(uri))
@@ -208,10 +211,9 @@ def test_a_token_server_that_shows_the_secret_is_not_quoted() -> None:
 
 
 @pytest.fixture
-def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def proxied(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy with a password in its address, which cannot be used."""
     monkeypatch.setenv("HTTPS_PROXY", f"gopher://me:{quote(SECRET, safe='')}@127.0.0.1:1")
-    yield
 
 
 @pytest.mark.usefixtures("proxied")
