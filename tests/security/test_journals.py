@@ -46,7 +46,7 @@ def hostile_ops() -> list[ops.Op]:
             ops.RunUpdate(one, status=ESCAPE, end_time=-1, name=one),
             ops.RunInputs(one, ((ESCAPE, ESCAPE, "local", DEEP, DEEP, DEEP, ((ESCAPE, ESCAPE),)),), (one,)),
             ops.RunModelLogged(one, DEEP),
-            ops.ModelCreate(f"m-{one}", one, ESCAPE, 1, tags=PAIRS, params=PAIRS, source_run_id=one, model_type=ESCAPE),
+            ops.ModelCreate(f"m-{one}", one, ESCAPE, ESCAPE, one, PAIRS, PAIRS, f"http://{ESCAPE}", "x"),
         ]  # fmt: skip
         made += [ops.ArtifactStored(one, path, 3, HASH) for path in PATHS]
     return made
