@@ -146,7 +146,7 @@ def copied(template: Path) -> Iterator[tuple[Path, Store]]:
 
 
 #: Examples of each test; more by the environment.
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "9"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "7"))
 FUZZ = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
     phases=[Phase.explicit, Phase.generate],

@@ -83,7 +83,7 @@ def test_commands_survive_a_hostile_journal(
         to = ["--to", server.url, "--patience", "0.2"]
         for words in (
             ["runs"], ["runs", "--json"], ["status"], ["status", "--json"], ["sync", *to[:2], "--dry-run"],
-            ["sync", *to, "--settle", "0"], ["verify", *to], ["verify", *to, "--json"], ["conflicts"],
+            ["sync", *to, "--settle", "0"], ["verify", *to, "--json"], ["conflicts"],
             ["conflicts", "--json"], ["show", run_id], ["show", "a/b"], ["sync", "--dry-run"], ["status"],
         ):  # fmt: skip
             code = command([*words, "--store", poisoned.path])

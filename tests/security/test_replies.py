@@ -148,6 +148,7 @@ def test_headers_without_end_are_left() -> None:
 
     def forever(connection: socket.socket) -> None:
         received(connection)
+        connection.settimeout(2)
         while True:
             connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
 
