@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 
 #: Takes the place of the experiment id in the paths of what belongs to attached runs.
@@ -63,3 +64,37 @@ class Store:
         """
         for directory in (self.path, self.journals, self.artifacts, self.sync):
             os.makedirs(directory, mode=0o700, exist_ok=True)
+
+    def exposures(self) -> list[str]:
+        """What lets other users of this machine change the store or put another one in its place; one line for each.
+
+        What localtrack makes is for its owner only. Directories that are there already keep the modes that somebody
+        gave them, because a team may share a store by its group; so a group that may write is not named here.
+        """
+        found = []
+        for path in (self.path, self.journals, self.artifacts, self.sync):
+            try:
+                about = os.stat(path)
+            except OSError:
+                continue
+            if about.st_mode & stat.S_IWOTH:
+                found.append(f"every user of this machine may write to {path}: chmod o-w {path}")
+            if about.st_uid not in (os.geteuid(), 0) and _anybody_makes(os.path.dirname(path)):
+                found.append(
+                    f"{path} belongs to user {about.st_uid}, in a directory where everybody may make one: that user "
+                    "can read and change what is logged there; choose another place (LOCALTRACK_STORE)"
+                )
+        above = self.path
+        while above != (above := os.path.dirname(above)):
+            if _anybody_makes(above, unless=stat.S_ISVTX):
+                found.append(f"every user of this machine may write to {above}, and so replace the store in it")
+        return found
+
+
+def _anybody_makes(directory: str, *, unless: int = 0) -> bool:
+    """Whether every user may make files in a directory that has not the bits `unless`."""
+    try:
+        mode = os.stat(directory).st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_IWOTH) and not mode & unless

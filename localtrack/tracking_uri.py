@@ -14,6 +14,8 @@ from localtrack.errors import TrackingError
 
 # A scheme of one letter would be a drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):(.*)", re.DOTALL)
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]\s]+)(?::\d{0,5})?")
+_QUOTE = "in a user name or password write / ? # @ as %2F %3F %23 %40, in a path @ as %40"
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -90,9 +92,31 @@ def _remote(scheme: str, rest: str) -> Target:
         host = host.rpartition("@")[2]
     if not body.startswith("//") or not host:
         raise TrackingError(f"Tracking URI {scheme}:... names no host")
+    if scheme != "databricks" and mistaken(scheme, rest):
+        raise TrackingError(mistaken(scheme, rest))
     # Host names do not distinguish case; profile names of databricks:// do.
     host = host if scheme == "databricks" else host.lower()
     return Target(remote=f"{scheme}://{host}{slash}{path}".rstrip("/"), stripped=" and ".join(cut))
+
+
+def mistaken(scheme: str, rest: str) -> str:
+    """What is wrong with the address of a server, "" when nothing is; the words show none of it.
+
+    A password with `/`, `?` or `#` in it ends the address early: what is left of it would pass for a host, a port and
+    a path, and would be recorded with each run.
+
+    Args:
+        scheme: http or https.
+        rest: what follows the colon.
+    """
+    authority = re.split(r"[/?#]", rest.removeprefix("//"), maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    if not rest.isprintable() or not _HOST.fullmatch(host):
+        return f"Tracking URI {scheme}:... has no host and port that make sense ({_QUOTE})"
+    before, at, _ = rest.removeprefix("//")[len(authority) :].rpartition("@")
+    if at and ":" in re.sub(r"^\[[^\]]*\]", "", host) + before:
+        return f"Tracking URI {scheme}:... has an @ behind its host ({_QUOTE})"
+    return ""
 
 
 def _path(rest: str) -> str:

@@ -67,8 +67,11 @@ class KnownFiles:
     def _opened(self, path: str) -> sqlite3.Connection | None:
         for attempt in range(2):
             try:
+                if path == self._path:
+                    # Made by us and not by SQLite: readable by the owner only, whatever the umask, and through no link.
+                    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
                 db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            except sqlite3.Error:
+            except (OSError, sqlite3.Error):
                 return None
             try:
                 # A lost memory is no harm, so nothing waits for the disk.
@@ -82,9 +85,6 @@ class KnownFiles:
                 with suppress(OSError):
                     os.remove(path)  # no database at all
                 continue
-            if path == self._path:
-                with suppress(OSError):
-                    os.chmod(path, 0o600)
             return db
         return None
 

@@ -55,6 +55,7 @@ from localtrack.journal.ops import (
     Unknown,
     stamp_ms,
 )
+from localtrack.json_text import loaded
 
 
 def fold(changes: Changes, record: Record | Damage) -> None:
@@ -156,6 +157,8 @@ def _fold_links(changes: Changes, op_id: OpId, op: RunAttach | RunInputs | RunOu
         if old is None or op_id < old[0]:
             changes.attaches[where] = (op_id, op)
     elif isinstance(op, RunModelLogged):
+        if not isinstance(loaded(op.model_json), dict):
+            raise TypeError("an entry of log_model that is no JSON object")
         changes.history[where, op_id] = op.model_json
     elif isinstance(op, RunOutputs):
         for model_id, step in op.models:

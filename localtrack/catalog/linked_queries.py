@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from localtrack.catalog.changes import INPUT, OUTPUT
 from localtrack.catalog.desired import StoredFile
 from localtrack.entities import Dataset, DatasetInput, InputTag
+from localtrack.json_text import loaded
 
 _DATASET = "SELECT run, name, digest, source_type, source, schema, profile, tags FROM dataset_input"
 
@@ -45,7 +46,7 @@ def history(connection: sqlite3.Connection, runs: Sequence[int]) -> dict[int, li
 def history_tag(tag: str | None, entries: Sequence[str]) -> str:
     """The tag mlflow.log-model.history: what it was set to, if that is a JSON list, and the entries behind it."""
     try:
-        before = json.loads(tag) if tag else []
+        before = loaded(tag) if tag else []
     except ValueError:
         before = []
     return json.dumps([*(before if isinstance(before, list) else []), *map(json.loads, entries)])

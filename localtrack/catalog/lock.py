@@ -54,7 +54,9 @@ class WriteLock:
         if waited:
             self._wait(lambda pause: self._threads.acquire(timeout=pause), progress, patience_s, until)
         try:
-            self._descriptor = descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
             try:
                 if not _try_flock(descriptor):
                     waited = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from localtrack.catalog.entries import ModelEntry
 from localtrack.cli.table import Column
 from localtrack.entities import DatasetInput, Run
 from localtrack.inputs import CONTEXT_TAG
+from localtrack.json_text import loaded
 
 DATASETS = [
     Column("dataset", least=12),
@@ -72,7 +72,7 @@ def dataset_row(given: DatasetInput) -> list[str]:
     tags = {tag.key: tag.value for tag in given.tags}
     source = given.dataset.source
     try:
-        fields = json.loads(source)
+        fields = loaded(source)
     except ValueError:
         fields = None
     if isinstance(fields, dict) and len(fields) == 1 and isinstance(value := next(iter(fields.values())), str):

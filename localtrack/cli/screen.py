@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from localtrack.cli.table import Column, render
+from localtrack.cli.table import Column, render, visible
 
 PIPE_WIDTH = 80
 #: How many hex digits of a run id a terminal shows; more when two runs of the same listing share them.
@@ -49,16 +49,26 @@ def prose(text: str, indent: str = "") -> None:
 
 
 def wrapped(text: str, columns: int, indent: str = "") -> str:
-    """Each line of `text` wrapped; words (ids, paths, commands) are never broken."""
+    """Each line of `text` wrapped, without control characters; words (ids, paths, commands) are never broken."""
     fold = textwrap.TextWrapper(
         columns, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-    return "\n".join(fold.fill(line) for line in text.splitlines())
+    return "\n".join(fold.fill(visible(line)) for line in text.splitlines())
 
 
 def document(value: dict[str, Any]) -> None:
     """Print one JSON document; NaN and the infinities, which JSON lacks, become strings as MLflow spells them."""
-    click.echo(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+    told = json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False)
+    # Within strings only: JSON's own white space is printable but for the end of a line. So no terminal obeys a value.
+    click.echo(
+        told
+        if told.isascii() and "\x7f" not in told
+        else "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in told)
+    )
+
+
+def _escaped(c: str) -> str:
+    return "\\u007f" if c == "\x7f" else json.dumps(c)[1:-1]
 
 
 def _strict(value: Any) -> Any:

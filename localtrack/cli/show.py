@@ -87,7 +87,7 @@ def _print(
     trouble: str,
     removed: Sequence[Note],
 ) -> None:
-    click.secho(visible(entry.name) or entry.run_id, bold=True)
+    click.secho(visible(entry.name or entry.run_id), bold=True)
     _facts(entry, run, removed)
     _rows("Params", PAIR, sorted(run.data.params.items()))
     _rows("Metrics", LATEST, [(one.key, wording.number(one.value), f"{one.step:,}") for one in latest])
@@ -110,10 +110,10 @@ def _facts(entry: RunEntry, run: Run, removed: Sequence[Note]) -> None:
     took = f", took {wording.span((end - run.info.start_time) / 1000)}" if end is not None else ""
     facts = {
         "run": entry.run_id,
-        "experiment": visible(entry.experiment_name) or NOT_KNOWN,
+        "experiment": entry.experiment_name or NOT_KNOWN,
         "status": entry.status + (" (deleted)" if entry.deleted else ""),
         "started": wording.moment(run.info.start_time) + took,
-        "user": visible(run.info.user_id),
+        "user": run.info.user_id,
         "points": f"{entry.points:,} of {wording.count(len(run.data.metrics), 'metric')}",
     }
     if entry.files:
@@ -124,7 +124,7 @@ def _facts(entry: RunEntry, run: Run, removed: Sequence[Note]) -> None:
             f"{wording.count(len(removed), 'file')}, {size}, by localtrack gc; {removed[0].remote} has them"
         )
     for name, value in facts.items():
-        click.echo(f"  {name:<12}{value}")
+        click.echo(f"  {name:<12}{visible(value)}")
 
 
 def _rows(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -152,7 +152,7 @@ def _delivery(one: Delivery) -> None:
     for reason in one.reasons:
         screen.prose(visible(reason), "    ")
     if one.link:
-        click.echo(f"    {one.link}")
+        click.echo(f"    {visible(one.link)}")
 
 
 def _document(

@@ -17,6 +17,7 @@ from typing import Any
 
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.journal import ops
+from localtrack.json_text import loaded
 
 METRIC = 1
 BATCH = 2
@@ -140,7 +141,7 @@ def _frozen(value: Any) -> Any:
 def _decode_json_op(kind: int, data: bytes) -> ops.Op:
     """An op of a kind of `JSON_KINDS`; Unknown when a newer version wrote fields that this one does not know."""
     try:
-        content = json.loads(bytes_to_text(data))
+        content = loaded(bytes_to_text(data))
         op: ops.Op = JSON_KINDS[kind](**{name: _frozen(value) for name, value in content.items()})
     except (ValueError, TypeError, AttributeError):
         return ops.Unknown(kind, data)
@@ -258,7 +259,7 @@ class Batch:
         self.ts: Sequence[int] = list(ts) * count if flags & ONE_TS else ts
         steps, at = _read_column(payload, at, "q" if flags & WIDE_STEP else "i", one if flags & ONE_STEP else count)
         self.steps: Sequence[int] = list(steps) * count if flags & ONE_STEP else steps
-        self.tail: dict[str, Any] = json.loads(bytes_to_text(payload[at:])) if flags & TAIL else {}
+        self.tail: dict[str, Any] = loaded(bytes_to_text(payload[at:])) if flags & TAIL else {}
         if not flags & TAIL and at != len(payload):
             raise ValueError("bytes left over")
         self.defines: dict[int, str] = dict(self.tail.get("d", ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
+from stat import S_ISREG
 
 from localtrack.errors import JournalError, TooNewError
 from localtrack.journal import snapshot
@@ -134,6 +135,8 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         stat = os.stat(path)
     except OSError as error:
         raise JournalError(f"there is no journal {path}") from error
+    if not S_ISREG(stat.st_mode):  # opening a pipe would wait for somebody to write
+        raise JournalError(f"{path} is not a file", hint="move it out of the directory `journals`")
     try:
         if (stat.st_dev, stat.st_ino) in _inherited or os.path.exists(path + "-journal"):
             return snapshot.opened(path)
@@ -170,6 +173,8 @@ def check_header(connection: sqlite3.Connection, path: str) -> int:
         JournalError: not a journal, or its first page is damaged.
     """
     try:
+        # A journal may come from anywhere: nothing that stands in its schema may call a function with effects.
+        connection.execute("PRAGMA trusted_schema=0")
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.Error as error:
@@ -183,7 +188,38 @@ def check_header(connection: sqlite3.Connection, path: str) -> int:
             f"journal {path} has format {version}; this version of localtrack reads up to {FORMAT}",
             hint="install a newer localtrack (pip install -U localtrack); the file was not changed",
         )
+    _check_schema(connection, path)
     return version
+
+
+def _check_schema(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse a file whose tables are not those that localtrack makes: views and other kinds of columns, made by hand.
+
+    Raises:
+        JournalError: they are not.
+    """
+    try:
+        found = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
+    if {str(name): str(sql) for name, sql in found} != _tables():
+        raise JournalError(
+            f"{path} is not a journal as localtrack makes them: its tables differ",
+            hint="move it out of the directory `journals`",
+        )
+
+
+def _tables() -> dict[str, str]:
+    """Name -> statement of the tables of this format."""
+    if not _tables_of_format:
+        with open(SCHEMA_FILE, encoding="ascii") as file:
+            lines = [line for line in file.read().splitlines() if not line.startswith("--")]
+        for statement in " ".join(lines).split(";")[:-1]:
+            _tables_of_format[statement.split()[2]] = statement.strip()
+    return _tables_of_format
+
+
+_tables_of_format: dict[str, str] = {}
 
 
 def unreadable(path: str, error: Exception) -> JournalError:

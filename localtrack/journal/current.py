@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from localtrack import attention
 from localtrack.journal import connect, forks, mounts, ops
 from localtrack.journal.file import CHECKPOINT_BYTES, FENCE_SECONDS, NO_FILE, ROTATE_BYTES, End, JournalFile, NoFile
 from localtrack.journal.identity import Identity
@@ -128,6 +129,8 @@ class CurrentFile:
     def _make(self) -> JournalFile:
         """A new file, known to nobody yet; raises TROUBLE."""
         self.store.make()
+        for words in self.store.exposures():
+            attention.warn_once(words, words)
         identity = Identity.here(self.now_ms(), self._random(16))
         path = os.path.join(self.store.journals, identity.file_name)
         exclusive = self._locking == "exclusive" or (self._locking == "auto" and mounts.on_network(path))

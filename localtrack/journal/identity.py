@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localtrack.journal import ops
+from localtrack.json_text import loaded
 
 _INCARNATION_BYTES = 16
 
@@ -84,7 +85,7 @@ def read_identity(connection: sqlite3.Connection) -> Identity:
         pass
     try:
         text, crc = connection.execute("SELECT text, crc FROM name WHERE ref = 0").fetchone()
-        return _identity_from(json.loads(text) if zlib.crc32(text) == crc else {})
+        return _identity_from(loaded(str(text, "utf-8")) if zlib.crc32(text) == crc else {})
     except (sqlite3.DatabaseError, KeyError, TypeError) as error:
         raise ValueError(f"its header is damaged ({error})") from error
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from localtrack import attention
 from localtrack.entities import Run
 from localtrack.errors import RemovedError, TrackingError
+from localtrack.json_text import loaded
 from localtrack.service.made_files import MadeFiles
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Tables(MadeFiles):
 def _tables_of(tags: dict[str, str]) -> list[Any]:
     """What the tag mlflow.loggedArtifacts lists; anything else than a JSON list counts as nothing."""
     try:
-        listed = json.loads(tags.get(TABLES_TAG, "[]"))
+        listed = loaded(tags.get(TABLES_TAG, "[]"))
     except ValueError:
         return []
     return listed if isinstance(listed, list) else []

@@ -132,6 +132,20 @@ def test_the_promises_have_tests() -> None:
             assert re.search(r"`[\w/.:]*test_\w+`", part), f"no test holds: {part.splitlines()[0]}"
 
 
+def test_the_claims_about_security_have_tests() -> None:
+    """Every test that docs/security.md names exists, and every claim names one."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert named - {test.name for _, test in all_tests()} == set()
+    for claim in re.findall(r"^- (.*?)(?=^- |^#|\Z)", page.partition("## Files")[2], re.MULTILINE | re.DOTALL):
+        words = " ".join(claim.split())
+        assert "`test_" in words or words.startswith(_TOLD), f"no test holds: {words[:80]}"
+
+
+#: Beginnings of points of docs/security.md that say what is so, and promise nothing.
+_TOLD = ("What you download", "An address with a password on", "A password shorter", "Signed addresses of the parts")
+
+
 def test_every_test_makes_a_claim() -> None:
     """Each test function of the repository has a docstring: the claim that it proves."""
     assert [f"{path}::{test.name}" for path, test in all_tests() if not ast.get_docstring(test)] == []

@@ -154,8 +154,8 @@ def _page(url: str, dialect: str, bound: RunBinding) -> str:
 def _print_place(found: Sequence[Entry]) -> None:
     first = found[0]
     title = f"{first.scope} {visible(first.name)}"
-    click.echo(click.style(title, bold=True) + (f"  {first.scope_id}" if first.scope != "experiment" else ""))
-    click.echo(f"  {first.link or first.remote or 'in this store'}")
+    click.echo(click.style(title, bold=True) + (f"  {visible(first.scope_id)}" if first.scope != "experiment" else ""))
+    click.echo(visible(f"  {first.link or first.remote or 'in this store'}"))
     for entry in found:
         kind = "param" if entry.kind == "journals" else entry.kind
         screen.prose(visible(f"{kind} {entry.key}: {entry.told}" if entry.key else f"{kind}: {entry.told}"), "  ")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from localtrack.cli import wording
+from localtrack.cli.table import visible
 from localtrack_sync.protocol.jobs import Progress
 
 #: Seconds between two lines where lines stay (a log file, a pipe).
@@ -45,7 +46,7 @@ class ProgressLine:
         now = self._clock()
         if _kind(waiting) != self._waiting:
             self._waiting, self._waiting_since = _kind(waiting), now
-        long_wait = waiting if waiting and now - self._waiting_since >= QUIET_WAIT_S else ""
+        long_wait = visible(waiting) if waiting and now - self._waiting_since >= QUIET_WAIT_S else ""
         if self._terminal:
             self._rewrite(long_wait or self._words(progress, now, bar=True))
         elif now >= self._next_line or (long_wait and _kind(long_wait) != self._told):

@@ -86,7 +86,8 @@ def _print_remote(store: Store, account: RemoteAccount, now: Now, now_ms: int, k
         told = "" if synced(store, account) else "(never synced)"
     else:
         told = click.style(delivery_now.headline(facts, account.owed, now_ms), fg=delivery_now.colour(facts))
-    click.echo(click.style(str(account.remote or "No remote yet"), bold=True) + (f"  {told}" if told else ""))
+    name = visible(str(account.remote or "No remote yet"))
+    click.echo(click.style(name, bold=True) + (f"  {told}" if told else ""))
     if facts is not None and facts.trouble:
         screen.prose(visible(facts.trouble), "  ")
     sums = {kind: getattr(account, kind) for kind in KINDS}
@@ -98,7 +99,7 @@ def _print_remote(store: Store, account: RemoteAccount, now: Now, now_ms: int, k
     for reason, items in Counter(r for item in account.items for r in item.reasons).most_common(REASONS):
         screen.prose(f"{visible(reason)} ({wording.count(items, 'time')})", "  ")
     for step in _next_steps(account, known, facts):
-        click.echo(f"  -> {step}")
+        click.echo(f"  -> {visible(step)}")
 
 
 def _detail(account: RemoteAccount, kind: str, now_ms: int) -> str:

@@ -59,7 +59,7 @@ def dry_run(
         )  # fmt: skip
         return 0
     for errand, accounts in planned:
-        click.echo(click.style(str(errand.address.remote), bold=True))
+        click.echo(click.style(visible(str(errand.address.remote)), bold=True))
         owing = [account for account in accounts if account.owed or account.parked]
         if owing:
             _table(owing)

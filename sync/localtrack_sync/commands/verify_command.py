@@ -11,6 +11,7 @@ import click
 from localtrack.catalog.catalog import Catalog
 from localtrack.cli import wording
 from localtrack.cli.options import existing, json_option, store_option
+from localtrack.cli.table import visible
 from localtrack.settings import DIALECTS, load
 from localtrack.store import Store
 from localtrack_sync.commands import verify_report
@@ -86,7 +87,7 @@ def verify(
 def _compare(catalog: Catalog, errand: Errand, how: SyncSettings, stop: Stop, *, quiet: bool) -> Verification:
     if not quiet:
         said = f"Comparing {wording.count(len(errand.runs), 'run')} with {errand.address.remote}"
-        click.echo(said, err=True)
+        click.echo(visible(said), err=True)
     if quiet or not sys.stderr.isatty():
         return run_verification(catalog, errand, how, Silent(), stop)
     line = Line()
@@ -104,7 +105,7 @@ class Line:
 
     def tick(self, progress: Progress, waiting: str) -> None:
         """Show it."""
-        self._show(waiting or f"{progress.jobs_done:,} compared, {progress.requests:,} requests")
+        self._show(visible(waiting) or f"{progress.jobs_done:,} compared, {progress.requests:,} requests")
 
     def close(self) -> None:
         """Clear the line."""

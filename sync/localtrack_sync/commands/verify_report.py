@@ -61,7 +61,7 @@ def exit_code(choice: Choice, done: Sequence[Verification]) -> int:
 
 def _say(one: Verification) -> None:
     colour = "red" if _any(one, "different") else "yellow" if _any(one, "known") or _any(one, UNVERIFIED) else "green"
-    click.echo(click.style(str(one.address.remote), bold=True))
+    click.echo(click.style(visible(str(one.address.remote)), bold=True))
     for kind in ("run", "model"):
         found = Counter(verified.verdict for verified in one.verified if verified.kind == kind)
         told = ", ".join(f"{found[verdict]:,} {verdict}" for verdict in VERDICTS if found[verdict])
@@ -84,10 +84,10 @@ def _say(one: Verification) -> None:
 
 
 def _say_verified(one: Verification, verified: Verified) -> None:
-    identity = "" if verified.kind == "experiment" else f"  {verified.id}"
+    identity = "" if verified.kind == "experiment" else f"  {visible(verified.id)}"
     click.echo("\n  " + click.style(f"{verified.kind} {visible(verified.name)}", bold=True) + identity)
     if verified.kind == "run" and verified.result.remote_id:
-        click.echo(f"    {one.address.remote.url}/#/runs/{verified.result.remote_id}")
+        click.echo(visible(f"    {one.address.remote.url}/#/runs/{verified.result.remote_id}"))
     findings = [finding for finding in verified.result.findings if finding.standing is not Standing.FOREIGN]
     findings.sort(key=lambda finding: finding.standing is Standing.KNOWN)
     for finding in findings[:FINDINGS]:

@@ -97,9 +97,9 @@ def experiments_job(desk: Desk) -> Part[JobResult]:
         if judged.verdict is not Verdict.OK:
             words = f"the experiments of the remote cannot be listed: {judged.words}"
             break
-        ids += [str(one["experiment_id"]) for one in judged.body.get("experiments") or ()]
-        token = str(judged.body.get("next_page_token") or "")
-        if not token:
+        ids += [str(one.get("experiment_id") or "") for one in judged.body.get("experiments") or ()]
+        before, token = token, str(judged.body.get("next_page_token") or "")
+        if not token or token == before:
             break
     desk.experiment_ids = tuple(dict.fromkeys(ids))
     yield Bound("" if words else EXPERIMENTS, reason=words)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from localtrack.json_text import loaded
 from localtrack_sync.delivery.run_pass import RunPass
 from localtrack_sync.protocol.history import entry_names
 from localtrack_sync.protocol.jobs import Ending
@@ -114,7 +115,7 @@ def _done(p: RunPass, names: list[str], intent: Intent | None) -> Part[None]:
 def entries_of(tag: str | None) -> list[dict[str, Any]]:
     """The entries that the tag holds."""
     try:
-        found = json.loads(tag) if tag else []
+        found = loaded(tag) if tag else []
     except ValueError:  # cut, or written by hand
         return []
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []

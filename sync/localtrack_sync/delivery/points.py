@@ -9,6 +9,7 @@ from localtrack_sync.delivery.isolate import INDEX
 from localtrack_sync.delivery.run_pass import RunPass
 from localtrack_sync.protocol.effects import Request
 from localtrack_sync.protocol.jobs import Ending
+from localtrack_sync.protocol.limits import HISTORY_PAGES
 from localtrack_sync.protocol.plan import Batch
 from localtrack_sync.protocol.records import Rejected
 from localtrack_sync.protocol.request import API, get_history
@@ -109,7 +110,7 @@ class PointCourier:
         """Which of these points of one key the remote has."""
         stored: set[Identity] = set()
         token = ""
-        while True:
+        for _ in range(HISTORY_PAGES):
             page = get_history(self.p.remote_id, key, self.p.desk.limits.history_page, token)
             judged = yield from read(page)
             if judged.verdict is Verdict.GONE:
@@ -120,6 +121,7 @@ class PointCourier:
             before, token = token, str(judged.body.get("next_page_token") or "")
             if not token or token == before or len(stored) == len(wanted):
                 return stored
+        raise Ended(Ending.PARKED, f"the history of metric {key} does not end on the remote")
 
     def reject(self, parcel: Batch, words: str) -> Part[None]:
         """See isolate.Courier."""

@@ -13,6 +13,7 @@ from localtrack_sync.protocol.effects import ReadHistory
 from localtrack_sync.protocol.findings import Finding, Standing
 from localtrack_sync.protocol.jobs import Ending
 from localtrack_sync.protocol.ledger import Ledger
+from localtrack_sync.protocol.limits import HISTORY_PAGES
 from localtrack_sync.protocol.request import get_history
 from localtrack_sync.protocol.steps import Ended, Part, read
 from localtrack_sync.protocol.values import Identity, canonical, remote_identity
@@ -105,7 +106,7 @@ def _read_ours(run_id: str, key: str, course: Course) -> Part[None]:
 
 def _read_theirs(p: RunPass, remote_id: str, key: str, take: Callable[[Iterable[Identity]], None]) -> Part[None]:
     token = ""
-    while True:
+    for _ in range(HISTORY_PAGES):
         judged = yield from read(get_history(remote_id, key, p.desk.limits.history_page, token))
         if judged.verdict is Verdict.GONE:
             return  # the file store knows no metric of this name
@@ -115,6 +116,7 @@ def _read_theirs(p: RunPass, remote_id: str, key: str, take: Callable[[Iterable[
         before, token = token, str(judged.body.get("next_page_token") or "")
         if not token or token == before:
             return
+    raise Ended(Ending.PARKED, f"the history of metric {key} does not end on the remote")
 
 
 def _known(key: str, point: Identity, reason: str) -> Finding:

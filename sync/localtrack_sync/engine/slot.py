@@ -6,11 +6,16 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from localtrack_sync.protocol.effects import Outcome, Reply
+from localtrack_sync.protocol.answers import malformed
+from localtrack_sync.protocol.effects import Outcome, Reply, Request
 from localtrack_sync.protocol.jobs import JobResult
 from localtrack_sync.protocol.steps import Ask, Bound, Wish
 from localtrack_sync.protocol.verdict import Judge, Judged, Verdict
 
+#: Beginnings of the paths of MLflow's API.
+_API = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/mpu/")
+#: Below it lie the files themselves.
+_LISTING = "/api/2.0/mlflow-artifacts/artifacts"
 #: Kind and local id of a job.
 Key = tuple[str, str]
 
@@ -65,4 +70,12 @@ def understand(judge: Judge, ask: Ask, outcome: Outcome) -> Judged:
             found = found.get(name) if isinstance(found, dict) else None
         if ask.expects and not found:
             return Judged(Verdict.UNKNOWN, {}, f"an answer without {'.'.join(ask.expects)}", judged.status)
+        words = malformed(judged.body) if _of_the_api(ask.request) else ""
+        if words:
+            return Judged(Verdict.UNKNOWN, {}, words, judged.status)
     return judged
+
+
+def _of_the_api(request: Request) -> bool:
+    """Whether MLflow's API answers, whose fields are known; not a storage, a user's file or another API."""
+    return not request.url and (request.path == _LISTING or request.path.startswith(_API))

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from localtrack.json_text import loaded
+
 #: Fields of an entry that hold the id of a logged model.
 MODEL_FIELDS = ("model_id", "model_uuid")
 
@@ -46,7 +48,7 @@ def is_part_of(shown: str, wanted: str) -> bool:
     Ids of models do not count: a lost delivery state may have known a model by another one.
     """
     try:
-        less, more = json.loads(shown), json.loads(wanted)
+        less, more = loaded(shown), loaded(wanted)
     except ValueError:
         return False
     if not isinstance(less, list) or not isinstance(more, list):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Pages of one metric's history that are read: 250 million points; a remote whose pages never end is left alone.
+HISTORY_PAGES = 10_000
 #: As a length of values: nothing is cut.
 UNCUT = 1 << 40
 

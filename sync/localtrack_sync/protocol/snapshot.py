@@ -127,7 +127,7 @@ def run_of(run: Mapping[str, Any]) -> RemoteRun:
         artifact_uri=str(info.get("artifact_uri") or ""),
         params=_pairs(data.get("params")),
         tags=tags,
-        latest={m["key"]: remote_identity(m) for m in data.get("metrics") or ()},
+        latest={str(m.get("key", "")): remote_identity(m) for m in data.get("metrics") or ()},
         datasets=frozenset((str(one.get("name", "")), str(one.get("digest", ""))) for one in went_in),
         model_inputs=frozenset(str(one.get("model_id", "")) for one in inputs.get("model_inputs") or ()),
         model_outputs={

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
+from localtrack_sync.protocol.answers import CODE_CHARS, cut
 from localtrack_sync.protocol.effects import Failure, Outcome, Reply
 
 
@@ -159,7 +160,9 @@ def judge(outcome: Outcome, rules: tuple[Rule, ...] = RULES) -> Judged:
             return Judged(Verdict.OK, body, "")
         words = f"HTTP {outcome.status} with something that is not an answer: {_short(outcome)}"
         return Judged(Verdict.UNKNOWN, {}, words, outcome.status)
-    code, message = str(body.get("error_code") or ""), str(body.get("message") or outcome.text)
+    # Cut before any pattern looks at it: a message may be as long as a reply.
+    code = cut(str(body.get("error_code") or ""), CODE_CHARS)
+    message = cut(str(body.get("message") or outcome.text))
     words = f"{code}: {message}" if code else f"HTTP {outcome.status}: {_short(outcome)}"
     for rule in rules:
         if rule.fits(outcome.status, code, message):
@@ -171,4 +174,4 @@ def _short(reply: Reply) -> str:
     """The beginning of a reply's text on one line."""
     text = " ".join(reply.text.split())
     location = reply.headers.get("location") or reply.headers.get("Location")
-    return f"redirect to {location}" if location else text[:200] or "no text"
+    return f"redirect to {location[:200]}" if location else text[:200] or "no text"

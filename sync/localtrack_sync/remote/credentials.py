@@ -137,7 +137,8 @@ def _read_file(path: str) -> Mapping[str, str]:
 
 
 def _basic(name: str, password: str, source: str) -> Credential:
-    packed = base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
+    # As the environment gave them: it need not be UTF-8.
+    packed = base64.b64encode(f"{name}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
     return Credential(f"Basic {packed}", source)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from localtrack.errors import CredentialError
+from localtrack_sync.protocol.answers import cut
 from localtrack_sync.protocol.effects import Failure, Outcome
 from localtrack_sync.protocol.values import INFINITY
 from localtrack_sync.remote.credentials import Credential, NoTokenYet, header_safe
@@ -28,6 +29,8 @@ SDK_S = 15
 AGAIN_S = 60.0
 TOKEN_PATH = "/oidc/v1/token"  # noqa: S105  a path
 SCOPE = {"grant_type": "client_credentials", "scope": "all-apis"}
+#: Characters of a refusal's reason that are told.
+_WORDS_CHARS = 300
 _NATIVE = ("", "pat", "oauth-m2m")
 _HINT = (
     "Set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or name a profile that has them: "
@@ -162,7 +165,8 @@ class DatabricksLogin:
             margin = min(EARLY_S, seconds / 2)
             return _Token(owner, header_safe(token, "The OAuth token"), now + seconds - margin + EARLY_S)
         if outcome.status in (400, 401, 403):
-            words = str(body.get("error_description") or body.get("error") or body.get("message") or "no reason given")
+            told = body.get("error_description") or body.get("error") or body.get("message") or "no reason given"
+            words = cut(str(told), _WORDS_CHARS)
             raise CredentialError(
                 f"{self._url} refuses the service principal {owner[0]}: {words} (HTTP {outcome.status}).",
                 hint="Look at DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET (or the profile's client_id, "

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from localtrack import settings
 from localtrack.errors import ReplayError
 from localtrack.store import Store
+from localtrack.tracking_uri import mistaken
 from localtrack_sync.protocol.limits import DIALECTS
 from localtrack_sync.remote.databricks_config import DatabricksConfig, at_host, named
 
@@ -94,14 +95,17 @@ def parse_remote(uri: str, environ: Mapping[str, str] | None = None) -> Address:
     if text.split(":", 1)[0].lower() == "databricks":
         config = named(text, env)
         return Address(_databricks(config.host, config), None, config)
+    scheme, _, rest = text.partition(":")
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise _not_a_remote(uri, str(error)) from None
+    except ValueError:  # its words quote what stands in the place of the port
+        raise _not_a_remote(uri, "its host or port makes no sense") from None
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     if scheme not in _DEFAULT_PORTS or not host:
         raise _not_a_remote(uri, "it has to begin with http:// or https:// and name a host")
+    if wrong := mistaken(scheme, rest):
+        raise ReplayError(f"{wrong}.", hint="Write it as http://127.0.0.1:5000")
     if parts.query or parts.fragment:
         raise _not_a_remote(uri, "a query (?...) or fragment (#...) has no place in it")
     netloc = f"[{host}]" if ":" in host else host
@@ -133,7 +137,9 @@ def is_remote(uri: str) -> bool:
 
 
 def _not_a_remote(uri: str, why: str) -> ReplayError:
-    shown = re.sub(r"//[^/@]*@", "//***@", uri)  # a password must not come back in a message
+    # A password must not come back in a message, whatever characters stand in it, an @ among them.
+    shown = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:/*)?.*", r"\1***", uri, flags=re.DOTALL) if "@" in uri else uri
+    shown = re.split(r"[?#]", shown, maxsplit=1)[0]
     return ReplayError(
         f"{shown!r} is no address of a tracking server: {why}.", hint="Write it as http://127.0.0.1:5000"
     )

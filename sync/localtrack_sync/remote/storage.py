@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import importlib
 import io
-import ipaddress
 import os
-import tempfile
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from localtrack_sync.uploads.artifact_root import LIBRARIES
+from localtrack_sync.remote.guard import is_loopback
+from localtrack_sync.uploads.artifact_root import LIBRARIES, refused
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: How MLflow lays out the artifacts of a run, or of a logged model, in a directory of experiments.
+_LAYOUT = re.compile(
+    r"(?P<experiment>/[^/]+(?:/[^/]+)*?(?:/models(?=/m-))?)/(?P<id>(?:m-)?[0-9a-f]{32})/artifacts/(?P<path>.+)"
+)
 
 
 class StorageError(Exception):
@@ -124,6 +131,8 @@ class Fsspec:
         """See `Storage`."""
         target = unquote(url)
         scheme = urlsplit(url).scheme
+        if "::" in target:  # fsspec takes what follows for another storage, a local file for one
+            raise StorageError("a name with :: cannot be stored there")
         try:
             system, path = self._fsspec.core.url_to_fs(target)
             with suppress(NotImplementedError):
@@ -164,48 +173,60 @@ class Directory:
     def put(self, url: str, pieces: Iterator[bytes]) -> int:
         """See `Storage`."""
         path = unquote(urlsplit(url).path)
-        self._refuse_elsewhere(path)
-        directory = os.path.dirname(path)
+        place, below = self._place(path)
+        *directories, name = below
         try:
-            os.makedirs(directory, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".artifact.uploading.", dir=directory)
+            at = os.open(place, _DIRECTORY)
             try:
-                with os.fdopen(handle, "wb") as file:
-                    for piece in pieces:
-                        file.write(piece)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, 0o666 & ~_umask())
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-            return os.stat(path).st_size
+                for part in directories:
+                    at = _step(at, part)
+                return _written(at, name, pieces)
+            finally:
+                os.close(at)
         except OSError as error:
-            raise StorageError(f"{directory} cannot be written to: {error.strerror}") from error
+            raise StorageError(f"{os.path.dirname(path)} cannot be written to: {error.strerror}") from error
 
-    def _refuse_elsewhere(self, path: str) -> None:
-        root = path.partition("/artifacts/")[0]
-        if not _is_here(self._remote_url):
+    def _place(self, path: str) -> tuple[str, list[str]]:
+        """The directory that has to be here, and the parts below it that are ours: reached through no link."""
+        if not is_loopback(self._remote_url):
+            root = path.partition("/artifacts/")[0]
             raise Unavailable(f"the remote keeps its artifacts in a directory of its own machine ({root})")
-        if not os.path.isdir(os.path.dirname(os.path.dirname(root))):
-            raise Unavailable(f"the remote keeps its artifacts in {root}, and there is no such place on this machine")
+        found = _LAYOUT.fullmatch(path)
+        if found is None or refused(found["path"]):
+            raise Unavailable(f"the remote keeps its artifacts in {path[:200]!r}, which is not as MLflow lays them out")
+        above, _, experiment = found["experiment"].rpartition("/")
+        below = [found["id"], "artifacts", *found["path"].split("/")]
+        if os.path.isdir(found["experiment"]):
+            return found["experiment"], below
+        if experiment not in ("", ".", "..") and os.path.isdir(above):  # the server makes it with the first file
+            return above, [experiment, *below]
+        raise Unavailable(
+            f"the remote keeps its artifacts in {found['experiment']}, and there is no such place on this machine"
+        )
 
 
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
+def _step(at: int, name: str) -> int:
+    """Open a directory in an open one, which is closed; it is made when it is missing, as the server makes it."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o777, dir_fd=at)
+    below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+    os.close(at)
+    return below
 
 
-def _umask() -> int:
-    """The process's umask, read from the kernel: asking by setting it would change it for other threads."""
-    with suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o077
+def _written(at: int, name: str, pieces: Iterator[bytes]) -> int:
+    """Write a file into an open directory, whole or not at all; readable as the umask says, the server has to read."""
+    temporary = f".artifact.uploading.{secrets.token_hex(8)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=at)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=at)
+        raise
+    return os.stat(name, dir_fd=at, follow_symlinks=False).st_size

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import email.utils
 import hashlib
-import json
+import http.cookiejar
+import logging
 import math
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -23,8 +24,17 @@ from typing import Any
 import httpx
 
 from localtrack.errors import ReplayError
+from localtrack_sync.protocol.answers import parsed
 from localtrack_sync.protocol.effects import Failure, Outcome, Reply, Request, Upload
 from localtrack_sync.remote.credentials import Credential, NoTokenYet
+from localtrack_sync.remote.guard import (
+    refused_address,
+    refused_headers,
+    scrubbed,
+    secrets_of,
+    their_headers,
+    unpacked,
+)
 from localtrack_sync.remote.local_files import LocalFileError, LocalFiles
 from localtrack_sync.remote.remotes import Remote
 
@@ -59,7 +69,9 @@ MAY_HAVE_LEFT: Mapping[type[Exception], bool] = {
 }
 _RAISED = tuple(MAY_HAVE_LEFT)
 _TEXT_CHARS = 2000
-_FULL_REPLY, _LOGIN_NEEDED, _FORBIDDEN = 200, 401, 403
+_GOOD, _REDIRECTED, _LOGIN_NEEDED, _FORBIDDEN = 200, 300, 401, 403
+#: Bytes of the answer to a request for a token.
+_MOST_TOKEN_BYTES = 1 << 20
 _KEPT_HEADERS = ("content-type", "date", "etag", "location", "server", "www-authenticate")
 #: Bytes per second at which a remote is expected to digest a file that it has received, before it answers.
 _DIGEST_RATE = 4 << 20
@@ -128,16 +140,20 @@ class Transport:
             credential = self._credential()
         except NoTokenYet as error:
             return Failure(sent=False, reason=error.reason)
+        refused = self._refused(request)
+        if refused:
+            return Reply(_FORBIDDEN, {"error_code": "PERMISSION_DENIED", "message": refused}, refused)
         headers = self._headers(request, credential)
+        secrets = secrets_of(credential.header, dict(credential.headers))
         self._watch.begin(self._settings.total_s)
         try:
-            outcome = self._exchange(request, headers)
+            outcome = self._exchange(request, headers, secrets)
             if not request.url and _refused(outcome) and credential.refused is not None and credential.refused():
                 return Failure(sent=False, reason="the token was refused; the next request fetches another")
             return outcome
         except _RAISED as error:
             late = f"no complete reply within {self._settings.total_s:g} s: " if self._watch.cut_it else ""
-            return Failure(may_have_left(error), f"{late}{_words(error)}")
+            return Failure(may_have_left(error), f"{late}{_words(error, secrets)}")
         except LocalFileError as error:  # the body was cut before its end: nobody takes that for a whole file
             return Failure(sent=False, reason=str(error), local=True)
         finally:
@@ -151,7 +167,7 @@ class Transport:
         """Close the connection."""
         self._client.close()
 
-    def _exchange(self, request: Request, headers: dict[str, str]) -> Outcome:
+    def _exchange(self, request: Request, headers: dict[str, str], secrets: tuple[bytes, ...]) -> Outcome:
         bounds, upload = self._settings, request.upload
         pieces = self._body(upload) if upload is not None else None
         # Before anything leaves: most trouble with a file shows at its first piece, all of it for a small one.
@@ -170,16 +186,17 @@ class Transport:
                 pool=bounds.connect_s,
             ),
         )
-        reply = self._client.send(outgoing, stream=True)
+        with _quietly():
+            reply = self._client.send(outgoing, stream=True)
         try:
-            if request.hashed is not None and reply.status_code == _FULL_REPLY:
+            if request.hashed is not None and reply.status_code == _GOOD:
                 return self._hash(reply, request.hashed)
-            body = self._read(reply)
+            body = _read(reply, bounds.max_reply_bytes)
         finally:
             reply.close()
         if body is None:
-            return Failure(sent=True, reason=f"the reply is longer than {self._settings.max_reply_bytes:,} bytes")
-        return _reply(reply.status_code, reply.headers, body)
+            return Failure(sent=True, reason=f"the reply is longer than {bounds.max_reply_bytes:,} bytes")
+        return _reply(reply.status_code, reply.headers, body, secrets)
 
     def _body(self, upload: Upload) -> Iterator[bytes]:
         """The bytes of a file; each piece that leaves wins time."""
@@ -189,14 +206,11 @@ class Transport:
             yield piece
         self._watch.extend(self._settings.total_s + _digest_s(upload))
 
-    def _read(self, reply: httpx.Response) -> bytes | None:
-        parts, size = [], 0
-        for part in reply.iter_bytes():
-            size += len(part)
-            if size > self._settings.max_reply_bytes:
-                return None
-            parts.append(part)
-        return b"".join(parts)
+    def _refused(self, request: Request) -> str:
+        """Why a request may not go where the remote wants it, "" when it may, and when it goes to the remote."""
+        if not request.url:
+            return ""
+        return refused_address(request.url, self._remote.url) or refused_headers(dict(request.headers))
 
     def _hash(self, reply: httpx.Response, expected: int) -> Outcome:
         """Size and hash of a file that comes as a reply; each piece that arrives wins time."""
@@ -220,7 +234,7 @@ class Transport:
                 headers["Authorization"] = credential.header
         if request.upload is not None:
             headers["Content-Length"] = str(request.upload.sent)
-        return headers | dict(request.headers)
+        return headers | (their_headers(dict(request.headers)) if request.url else dict(request.headers))
 
     def _open(self, verify: ssl.SSLContext | bool) -> httpx.Client:
         bounds = self._settings
@@ -232,13 +246,58 @@ class Transport:
                     max_connections=1, max_keepalive_connections=1, keepalive_expiry=bounds.keepalive_s
                 ),
                 follow_redirects=False,
+                cookies=_no_cookies(),
                 trust_env=True,  # HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY
             )
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            # Not the error's own words: they may quote the address, and a password may stand in it.
             raise ReplayError(
-                f"The proxy settings of the environment cannot be used: {error}",
+                f"The proxy settings of the environment cannot be used ({type(error).__name__}).",
                 hint="Look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
-            ) from error
+            ) from None
+
+
+def _no_cookies() -> http.cookiejar.CookieJar:
+    """A jar that takes none: they would pile up in a process that runs for months, and the API needs none."""
+    return http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+
+
+class _Quiet(logging.Filter):
+    """Keeps requests of ours out of httpx's logs: a signed address is a permission, and each request would be lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, _record: logging.LogRecord) -> bool:
+        """Whether the record is somebody else's: this thread sends nothing of ours."""
+        return not getattr(self.here, "sending", False)
+
+
+_QUIET = _Quiet()
+# A filter counts for the logger itself only, not for those below it; httpcore's show the headers of replies.
+for _name in ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+    logging.getLogger(_name).addFilter(_QUIET)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    _QUIET.here.sending = True
+    try:
+        yield
+    finally:
+        _QUIET.here.sending = False
+
+
+def _read(reply: httpx.Response, most: int) -> bytes | None:
+    """A reply's body, unpacked; None when it is longer than `most` bytes, as it comes or unpacked."""
+    parts, size = [], 0
+    for part in reply.iter_raw():
+        size += len(part)
+        if size > most:
+            return None
+        parts.append(part)
+    return unpacked(b"".join(parts), reply.headers.get("content-encoding", "").strip().lower(), most)
 
 
 def _digest_s(upload: Upload | None) -> float:
@@ -265,13 +324,26 @@ def post_form(
     No redirect is followed: the password would go along.
     """
     bounds = httpx.Timeout(settings.total_s, connect=settings.connect_s)
-    headers = {"Accept": "application/json", "User-Agent": settings.user_agent}
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": settings.user_agent}
+    secrets = (login[1].encode(),)
+    watch = _Watch()
+    watch.begin(settings.total_s)
     try:
-        with httpx.Client(verify=verify, timeout=bounds, follow_redirects=False, trust_env=True) as client:
-            reply = client.post(url, data=dict(form), auth=login, headers=headers)
+        with (
+            _quietly(),
+            httpx.Client(verify=verify, timeout=bounds, follow_redirects=False, trust_env=True) as client,
+            client.stream(
+                "POST", url, data=dict(form), auth=login, headers=headers, extensions={"trace": watch.trace}
+            ) as reply,
+        ):
+            body = _read(reply, _MOST_TOKEN_BYTES)
     except _RAISED as error:
-        return Failure(may_have_left(error), _words(error))
-    return _reply(reply.status_code, reply.headers, reply.content)
+        return Failure(may_have_left(error), _words(error, secrets))
+    finally:
+        watch.end()
+    if body is None:
+        return Failure(sent=True, reason=f"the reply is longer than {_MOST_TOKEN_BYTES:,} bytes")
+    return _reply(reply.status_code, reply.headers, body, secrets)
 
 
 def may_have_left(error: Exception) -> bool:
@@ -363,14 +435,19 @@ class _Watch:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def _reply(status: int, headers: httpx.Headers, body: bytes) -> Reply:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        parsed = None
-    kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+def _reply(status: int, headers: httpx.Headers, body: bytes, secrets: tuple[bytes, ...] = ()) -> Reply:
+    content = parsed(body)
+    if not (_GOOD <= status < _REDIRECTED and isinstance(content, dict)):
+        # Words for people, which are kept and shown. (What a good answer says is compared with what was logged.)
+        body = scrubbed(body, secrets)
+        content = parsed(body)
+    kept = {
+        name: scrubbed(headers[name].encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
+        for name in _KEPT_HEADERS
+        if name in headers
+    }
     text = body[: 4 * _TEXT_CHARS].decode("utf-8", "replace")[:_TEXT_CHARS]
-    return Reply(status, parsed, text, retry_after(headers.get("retry-after"), headers.get("date")), kept)
+    return Reply(status, content, text, retry_after(headers.get("retry-after"), headers.get("date")), kept)
 
 
 def retry_after(value: str | None, date: str | None = None) -> float | None:
@@ -383,11 +460,13 @@ def retry_after(value: str | None, date: str | None = None) -> float | None:
         try:
             then = email.utils.parsedate_to_datetime(value).timestamp()
             now = email.utils.parsedate_to_datetime(date).timestamp() if date else time.time()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
         seconds = max(0.0, then - now)
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _words(error: Exception) -> str:
-    return f"{str(error).strip() or 'no further words'} ({type(error).__name__})"
+def _words(error: Exception, secrets: tuple[bytes, ...]) -> str:
+    """What httpx says; h11 quotes a header that it cannot send."""
+    told = scrubbed(str(error).strip()[:_TEXT_CHARS].encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
+    return f"{told or 'no further words'} ({type(error).__name__})"

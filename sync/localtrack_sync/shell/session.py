@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from localtrack import attention
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack.store import Store
@@ -19,6 +19,7 @@ from localtrack_sync.remote.carrier import StoreCarrier
 from localtrack_sync.remote.credentials import CredentialSource, Login
 from localtrack_sync.remote.databricks_config import NOTHING, again
 from localtrack_sync.remote.databricks_login import DatabricksLogin, databricks_sdk
+from localtrack_sync.remote.guard import is_loopback
 from localtrack_sync.remote.local_files import LocalFiles, removed_by_gc
 from localtrack_sync.remote.remotes import Address
 from localtrack_sync.remote.tls import tls_from
@@ -95,7 +96,7 @@ def run_errand(
     """
     began = time.monotonic()
     store, remote = catalog.store, address.remote
-    os.makedirs(store.sync, mode=0o700, exist_ok=True)
+    store.make()
     with ReplayLock(remote.lock_path(store), holder(settings.command)), _open_state(store, address) as state:
         wires = connect(store, address, settings)
         try:
@@ -195,12 +196,26 @@ def connect(store: Store, address: Address, settings: SyncSettings) -> Wires:
     transport = replace(settings.transport, workspace=mlflow_workspace(address))
     login = login_of(address, settings.environ, transport, tls)
     login.check()  # what cannot be used is said before anything is sent
+    if goes_unencrypted(address, login):
+        attention.warn_once(
+            f"http {address.remote.url}",
+            f"The credentials for {address.remote.url} go over the network without encryption: whoever carries them "
+            "can read them. Use https:// if the server has it.",
+        )
     files = LocalFiles(store.artifacts, lambda upload: removed_by_gc(store, upload))
 
     def connect() -> StoreCarrier:
         return StoreCarrier(Transport(address.remote, login.current, transport, tls, files), files, address.remote.url)
 
     return Wires(connect, settings.replay.connections)
+
+
+def goes_unencrypted(address: Address, login: Login) -> bool:
+    """Whether credentials are sent where others on the way can read them: by http, to another machine."""
+    url = address.remote.url
+    if not url.startswith("http://") or is_loopback(url):
+        return False
+    return not isinstance(login, CredentialSource) or login.current().header is not None
 
 
 def mlflow_workspace(address: Address) -> str:

@@ -183,7 +183,7 @@ def last_holder(path: str) -> Holder | None:
 
 def _opened(path: str, how: int) -> int:
     try:
-        return os.open(path, how | os.O_CLOEXEC, 0o600)
+        return os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         if how & os.O_CREAT:
             raise StoreError(f"{path} cannot be opened: its directory is not there") from None

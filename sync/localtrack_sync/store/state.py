@@ -57,7 +57,7 @@ class StateDb:
         with _explained(path):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             # Made by us and not by SQLite: readable by the owner only, whatever the umask.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
             self.remote = remote
             try:

@@ -5,6 +5,7 @@ The root is what the remote says (`artifact_uri` of the run there), never what w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import quote, unquote, urlsplit
@@ -25,6 +26,12 @@ LIBRARIES = {
     "ftp": "fsspec",
 }
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
+#: Ids of runs and logged models as MLflow makes them.
+_ID = re.compile(r"(?:m-)?[0-9a-f]{32}")
+#: The same on other products: a name without dots, slashes or anything that a storage's library takes for more.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+#: What a storage's library may take for more than a path (fsspec chains what `::` joins).
+_WHATEVER = re.compile(r"[\x00-\x1f\x7f]|::|\\")
 
 
 class Way(Enum):
@@ -57,11 +64,14 @@ def root_of(uri: str, netloc: str) -> Root:  # noqa: PLR0911 - one for each form
     try:
         parts = urlsplit(uri)
     except ValueError:
-        return Root(Way.NONE, reason=f"the remote names {uri!r} as its artifact root, which is no address")
+        return Root(Way.NONE, reason=f"the remote names {uri[:200]!r} as its artifact root, which is no address")
     scheme = parts.scheme.lower()
     if scheme == "mlflow-artifacts" or (scheme in ("http", "https") and parts.path.startswith(_PROXY)):
         if parts.netloc and parts.netloc.lower() != netloc:
-            return Root(Way.NONE, reason=f"the remote keeps its artifacts on another server, {parts.netloc}")
+            return Root(
+                Way.NONE,
+                reason=f"the remote keeps its artifacts on another server, {parts.netloc.rpartition('@')[2][:200]}",
+            )
         return Root(Way.PROXY, unquote(parts.path.removeprefix(_PROXY)).strip("/"))
     if scheme == "dbfs":
         return Root(Way.SIGNED, uri.rstrip("/"))
@@ -75,8 +85,26 @@ def root_of(uri: str, netloc: str) -> Root:  # noqa: PLR0911 - one for each form
     return _nowhere(uri)
 
 
+def misplaced(root: Root, remote_id: str) -> str:
+    """Why a root is not believed to be the place of this run or logged model alone, in words; "" when it is.
+
+    Only asked where our own rights would be used to write (a directory, a storage's own library): the root has to end
+    as MLflow builds it, ID/artifacts. So a remote cannot have anything written but below a directory that bears the
+    id of its own run, beside whatever else is there.
+    """
+    if root.way not in (Way.FILE, Way.CLOUD):
+        return ""
+    base = unquote(root.base) if root.way is Way.CLOUD else root.base
+    form = _ID if root.way is Way.FILE else _NAME
+    parts = base.split("/")
+    own = form.fullmatch(remote_id) and parts[-2:] == [remote_id, "artifacts"]
+    if not own or _WHATEVER.search(base) or not {".", ".."}.isdisjoint(parts):
+        return f"the remote names {base[:200]!r} as its artifact root, which does not end in {remote_id[:40]}/artifacts"
+    return ""
+
+
 def _nowhere(uri: str) -> Root:
-    named = uri or "nothing"
+    named = uri[:200] or "nothing"
     return Root(Way.NONE, reason=f"the remote names {named} as its artifact root, which this version cannot write to")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from localtrack_sync.protocol.effects import Request, Upload
 from localtrack_sync.protocol.ledger import Ledger
 from localtrack_sync.protocol.request import API, get
 from localtrack_sync.protocol.steps import Ask, Desk, Part, read
 from localtrack_sync.protocol.verdict import Judged, Verdict
-from localtrack_sync.uploads.artifact_root import Root, Way, quoted, root_of
+from localtrack_sync.uploads.artifact_root import Root, Way, misplaced, quoted, root_of
 from localtrack_sync.uploads.parts import put_in_parts
 from localtrack_sync.uploads.signed import Address, Signer
 
@@ -24,6 +25,8 @@ BROKEN = 500
 REREAD_TRIES = 3
 #: Pages of one directory that are read.
 PAGES = 1000
+#: Files of one directory that are looked at.
+MOST_FILES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +132,11 @@ class Outlet:
             if judged.verdict is not Verdict.OK:
                 return self._told(directory) or f"its artifacts cannot be listed: {judged.words}"
             found |= _files(judged.body)
-            token = str(judged.body.get("next_page_token") or "")
-            if not token:
+            before, token = token, str(judged.body.get("next_page_token") or "")
+            if not token or token == before:
                 break
+            if len(found) > MOST_FILES:
+                return f"its artifacts cannot be listed: more than {MOST_FILES:,} files in one directory"
         return found
 
     def _told(self, directory: str) -> dict[str, int]:
@@ -148,7 +153,7 @@ class Outlet:
         query = {"page_token": token} if token else {}
         if self.ledger.scope == "model":
             query |= {"artifact_directory_path": directory} if directory else {}
-            return get(f"logged-models/{self.remote_id}/artifacts/directories", **query)
+            return get(f"logged-models/{quote(self.remote_id, safe='')}/artifacts/directories", **query)
         query |= {"run_id": self.remote_id} | ({"path": directory} if directory else {})
         return Request("GET", f"{API}/artifacts/list", query=tuple(query.items()))
 
@@ -201,6 +206,8 @@ def outlet(desk: Desk, ledger: Ledger, uri: str, remote_id: str) -> Outlet | str
         return root.reason
     if root.way is Way.FILE and not root.base:
         return f"the remote names {uri!r} as its artifact root"
+    if reason := misplaced(root, remote_id):
+        return reason
     return Outlet(desk, ledger, root, remote_id, {})
 
 

@@ -75,8 +75,9 @@ class _Parts:
             return None
         if judged.verdict is not Verdict.OK:
             return judged
-        found = {int(c["part_number"]): c for c in judged.body["credentials"]}
-        if sorted(found) != list(range(1, count + 1)):
+        found = {int(c.get("part_number") or 0): c for c in judged.body["credentials"]}
+        whole = all(isinstance(c.get("url"), str) and isinstance(c.get("headers") or {}, dict) for c in found.values())
+        if sorted(found) != list(range(1, count + 1)) or not whole:
             return replace(judged, verdict=Verdict.UNKNOWN, words="the remote did not name a place for each part")
         addresses = tuple(
             json.dumps({"url": found[n]["url"], "headers": found[n].get("headers") or {}}) for n in sorted(found)

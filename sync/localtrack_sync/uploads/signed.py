@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from localtrack_sync.protocol.effects import Request
 from localtrack_sync.protocol.request import post
@@ -61,7 +62,9 @@ class Signer:
 
     def _credentials(self, path: str) -> Request:
         if self.scope == "model":
-            return post(f"logged-models/{self.remote_id}/artifacts/credentials-for-upload", {"paths": [path]})
+            return post(
+                f"logged-models/{quote(self.remote_id, safe='')}/artifacts/credentials-for-upload", {"paths": [path]}
+            )
         return post("artifacts/credentials-for-write", {"run_id": self.remote_id, "path": [path]})
 
     def put(self, address: Address, request: Request, size: int) -> Part[Judged]:
