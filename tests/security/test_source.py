@@ -84,7 +84,7 @@ def test_an_installation_brings_what_is_listed_and_no_more() -> None:
     """Every module that the sources import is Python's own, ours, a dependency by name, or optional."""
     base = [one for one in requires("localtrack") or () if "extra" not in one]
     listed = {re.split(r"[><=;\[ ]", one)[0].replace("-", "_") for one in base}
-    assert listed == {"click", "httpx", "sqlite_utils", "watchdog"}
+    assert listed == {"click", "httpx", "sqlite_utils", "watchdog", "tomli"}, "tomli on Python 3.10 alone"
     assert "certifi" in (requires("httpx") or []), "the usual authorities come with httpx"
     known = {*sys.stdlib_module_names, *listed, *OPTIONAL, "certifi", "localtrack", "localtrack_sync"}
     assert sorted({(path, name) for path, node in trees() for name in imported(node) if name not in known}) == []

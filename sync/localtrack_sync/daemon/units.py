@@ -8,7 +8,7 @@ from __future__ import annotations
 import plistlib
 import re
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape
 
 #: Stands in every file that we write: by it an older one is known as ours.
 MARK = "Written by `localtrack daemon install`"
