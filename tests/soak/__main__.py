@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a command prints
-"""python -m tests.soak: 30 minutes of kills and outages with 20 live trainers; prints figures, ends with 1 on a problem."""
+"""python -m tests.soak: 30 minutes of kills and outages with 20 live trainers; prints figures."""
 
 from __future__ import annotations
 

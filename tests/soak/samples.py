@@ -9,12 +9,12 @@ from statistics import median
 #: A life that is shorter, seconds, says nothing: a process fills its caches first.
 SHORTEST_S = 45.0
 #: By how much the median of the last third of a life may be above that of the second. A run that is known costs some
-#: kilobytes, and hundreds come while a soak runs; the allocator keeps what a burst after an outage took. A leak with each
-#: request, retry or look costs more: there are thousands of each.
+#: kilobytes, and hundreds come while a soak runs; the allocator keeps what a burst after an outage took. A leak with
+#: each request, retry or look costs more: there are thousands of each.
 MEMORY_MARGIN = 12 << 20
 MEMORY_SHARE = 0.10
-#: Connections come and go with the number that is adapted to the remote (4 for each store), SQLite opens two files for each
-#: connection to a database.
+#: Connections come and go with the number that is adapted to the remote (4 for each store), and SQLite opens two or
+#: three files for each thread's connection to a database.
 HANDLES_MARGIN = 12
 THREADS_MARGIN = 6
 
