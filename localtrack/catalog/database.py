@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 
 from localtrack.errors import StoreError, TooNewError
 
@@ -73,8 +74,7 @@ def open_to_write(path: str, *, network: bool) -> sqlite3.Connection:
 
 
 def _writer(path: str, *, network: bool) -> sqlite3.Connection:
-    # Made by us and not by SQLite: readable by the owner only, whatever the umask.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    _make(path)
     connection = _connect(f"file:{_quoted(path)}?mode=rw")
     try:
         # Rollback mode on network file systems; else WAL, so that readers and the importer do not wait for each other.
@@ -89,6 +89,17 @@ def _writer(path: str, *, network: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make(path: str) -> None:
+    """An empty file, when there is none: made by us and not by SQLite, readable by the owner only, whatever the umask.
+
+    A file that exists is never opened here. POSIX locks belong to the process: closing any handle of the file would take
+    from this process's other connections the locks that they hold. Another process that closes its connection would then
+    take itself for the last one and remove the -wal that ours still write to, which damages the catalog.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _connect(uri: str) -> sqlite3.Connection:
