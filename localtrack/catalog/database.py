@@ -92,11 +92,11 @@ def _writer(path: str, *, network: bool) -> sqlite3.Connection:
 
 
 def _make(path: str) -> None:
-    """An empty file, when there is none: made by us and not by SQLite, readable by the owner only, whatever the umask.
+    """An empty file, when there is none. Made by us and not by SQLite: readable by the owner only, whatever the umask.
 
-    A file that exists is never opened here. POSIX locks belong to the process: closing any handle of the file would take
-    from this process's other connections the locks that they hold. Another process that closes its connection would then
-    take itself for the last one and remove the -wal that ours still write to, which damages the catalog.
+    One that exists is never opened here. POSIX locks belong to the process: closing any handle of the file would take
+    the locks from this process's other connections. Another process that closes its own would then take itself for the
+    last one and remove the -wal that ours still write to, which damages the catalog.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))

@@ -52,8 +52,8 @@ class StateDb:
         self._path = path
         with _explained(path):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            # Made by us and not by SQLite: readable by the owner only, whatever the umask. One that exists is not opened:
-            # closing that handle would drop the locks of other connections of this process (catalog.database says more).
+            # Made by us and not by SQLite: readable by the owner only, whatever the umask. One that exists is not
+            # opened: closing it would drop the locks of this process's other connections (see catalog.database).
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
