@@ -29,6 +29,8 @@ _WHOLE_S = 600.0
 _FILE_SETTLES_S = 2.5
 #: Seconds until a store that could not be used is tried again; doubles up to the cap.
 _AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
+#: Seconds without news after which the artifact directory of a run is not watched: it may have died. Scans still see it.
+_LIVELY_S = 600.0
 #: Longest time without a sign of life, seconds.
 _BEAT_S = 10.0
 
@@ -142,9 +144,11 @@ class Follower:
             self.left = {left.reason: len(left.runs) + len(left.models) for left in look.choice.left}
         self.news_at = self._pace.news_at = now
         if self._events:
+            since = (time.time() - _LIVELY_S) * 1000
             running = [run for run in self._following.runs.values() if run.status == "RUNNING" and not run.deleted]
-            running.sort(key=lambda run: run.newest_ms, reverse=True)
-            watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in running])
+            lively = [run for run in running if run.newest_ms >= since]
+            lively.sort(key=lambda run: run.newest_ms, reverse=True)
+            watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in lively])
 
     def _rest(self, began: float, watch: Watch) -> None:
         """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""
