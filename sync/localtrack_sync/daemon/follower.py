@@ -29,7 +29,7 @@ _WHOLE_S = 600.0
 _FILE_SETTLES_S = 2.5
 #: Seconds until a store that could not be used is tried again; doubles up to the cap.
 _AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
-#: Seconds without news after which the artifact directory of a run is not watched: it may have died. Scans still see it.
+#: Seconds without news after which a run's artifact directory is not watched: it may have died. Scans still see it.
 _LIVELY_S = 600.0
 #: Longest time without a sign of life, seconds.
 _BEAT_S = 10.0
