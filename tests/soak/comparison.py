@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -87,10 +89,15 @@ class Compared:
     looked_into: int
 
 
-def run_ids(store: Path) -> set[str]:
-    """All runs of a store."""
-    with Catalog(Store.at(store)) as catalog:
-        return {entry.run_id for entry in catalog.run_index()}
+def damaged(store: Path) -> list[str]:
+    """SQLite files of a store that are damaged, or were and have been put aside; nobody may have them open to write."""
+    found = [f"{path}: the catalog was damaged" for path in store.glob("*.damaged*")]
+    for path in (store / "catalog.db", *sorted((store / "sync").glob("*.db"))):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            told = [str(line) for (line,) in connection.execute("PRAGMA integrity_check")]
+        if told != ["ok"]:
+            found.append(f"{path} is damaged: {told[:3]}")
+    return found
 
 
 def twins(there: Mapping[str, Sequence[object]]) -> list[str]:

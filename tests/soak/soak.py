@@ -20,7 +20,7 @@ from localtrack_sync.daemon.facts import Standing
 from tests.acceptance.harness import command_environment
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.proxy import FaultProxy
-from tests.soak.comparison import Compared, Rest, compared, twins
+from tests.soak.comparison import Compared, Rest, compared, damaged, twins
 from tests.soak.programs import DaemonProcess, Trainer
 from tests.soak.samples import Life, Trend, longest, rises
 from tests.soak.timetable import Span, Timetable, timetable
@@ -246,6 +246,7 @@ class _Soak:
         there = compared(self.stores, logged, rest, self._experiments(), self.plan.seed, self.plan.sample)
         outcome.problems += there.problems
         for store in self.stores:
+            outcome.problems += damaged(store)
             self._verify(store, outcome)
         if peak is not None:
             outcome.problems += rises(peak)

@@ -17,7 +17,7 @@ from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
 from localtrack_sync.daemon.lane import Lane
 from localtrack_sync.daemon.lanes import Lanes
-from localtrack_sync.daemon.pace import BUSY_S, Pace
+from localtrack_sync.daemon.pace import AGAIN_CAP_S, BUSY_S, Pace, pause_after_failure
 from localtrack_sync.daemon.watch import Watch, events_exist
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Following, Look
@@ -27,8 +27,6 @@ from localtrack_sync.store.found_files import find_files
 _WHOLE_S = 600.0
 #: Seconds until a file that was just written has settled and is looked at (`artifacts.scan.register` waits 2).
 _FILE_SETTLES_S = 2.5
-#: Seconds until a store that could not be used is tried again; doubles up to the cap.
-_AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
 #: Seconds without news after which a run's artifact directory is not watched: it may have died. Scans still see it.
 _LIVELY_S = 600.0
 #: Longest time without a sign of life, seconds.
@@ -106,9 +104,11 @@ class Follower:
     # --- the thread ---
 
     def _work(self) -> None:
-        pause_s = _AGAIN_BASE_S
+        pause_s = 0.0
         with self._stop.waking(self._bell.ring):
             while not self._stop.wanted:
+                began = time.monotonic()
+                mistake = False
                 try:
                     self._follow()
                 except (LocaltrackError, OSError, sqlite3.Error) as error:
@@ -116,9 +116,9 @@ class Follower:
                 except Exception as error:  # noqa: BLE001 - an invariant broke: it is told, and tried again
                     where = traceback.format_exc(limit=-3)
                     self._say(f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}")
-                    pause_s = _AGAIN_CAP_S
+                    mistake = True
+                pause_s = AGAIN_CAP_S if mistake else pause_after_failure(pause_s, time.monotonic() - began)
                 self._wait(pause_s)
-                pause_s = min(2 * pause_s, _AGAIN_CAP_S)
 
     def _follow(self) -> None:
         """Until somebody wants it to stop, or something goes wrong."""
