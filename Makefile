@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 20000
+# Of the soak: how long, how many trainers at a time, which seed.
+MINUTES ?= 30
+TRAINERS ?= 20
+SEED ?= 1
 # Processes that run tests: most tests wait for a server, or for time to pass.
 WORKERS ?= 4
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 # Kinds of servers, as tests/servers/kinds.py names them.
 KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
-.PHONY: help demo test test-versions postgres lint bench simulate herd fault-matrix clean
+.PHONY: help demo test test-versions postgres lint bench simulate herd soak fault-matrix clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -49,6 +53,8 @@ simulate: $(READY) ## Run the seeded simulator: make simulate SEEDS=100000
 
 herd: $(READY) ## A thousand daemons come back to a small server, 20 seeds of each scenario (a quarter of an hour)
 	$(BIN)/python -m tests.simulation.herd
+soak: $(READY) ## Kill and cut everything for 30 minutes, heal, compare: make soak MINUTES=60 TRAINERS=40 SEED=7
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --trainers $(TRAINERS) --seed $(SEED)
 
 fault-matrix: $(READY) ## Every kind of request times every fault, all of it (minutes)
 	$(BIN)/python -m tests.simulation.matrix

@@ -11,6 +11,8 @@ import sqlite3
 from contextlib import suppress
 from typing import NamedTuple
 
+from localtrack.private_file import make_private
+
 FILE = ".scan.db"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS file (
@@ -68,8 +70,7 @@ class KnownFiles:
         for attempt in range(2):
             try:
                 if path == self._path:
-                    # Made by us and not by SQLite: readable by the owner only, whatever the umask, and through no link.
-                    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+                    make_private(path)
                 db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
             except (OSError, sqlite3.Error):
                 return None

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from localtrack.artifacts.place import Owner, Place
 from localtrack.errors import RemovedError, StoreError, TooNewError, TrackingError
+from localtrack.private_file import make_private
 from localtrack.store import Store
 
 FILE = "removed.db"
@@ -150,8 +151,7 @@ class RemovedFiles:
         """
         self._path = path_of(store)
         with _explained(self._path):
-            # Made by us and not by SQLite: readable by the owner only, whatever the umask.
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            make_private(self._path)
             self._db = _opened(self._path, "rw")
             try:
                 # A note must not be lost with the power when the removal that follows it is not.

@@ -6,6 +6,7 @@ import os
 import sqlite3
 
 from localtrack.errors import StoreError, TooNewError
+from localtrack.private_file import make_private
 
 #: "ltca": lets `file` and sqlite3 tell a catalog from other databases.
 APPLICATION_ID = 0x6C746361
@@ -73,8 +74,7 @@ def open_to_write(path: str, *, network: bool) -> sqlite3.Connection:
 
 
 def _writer(path: str, *, network: bool) -> sqlite3.Connection:
-    # Made by us and not by SQLite: readable by the owner only, whatever the umask.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    make_private(path)
     connection = _connect(f"file:{_quoted(path)}?mode=rw")
     try:
         # Rollback mode on network file systems; else WAL, so that readers and the importer do not wait for each other.

@@ -300,3 +300,27 @@ def test_deleting_the_catalog_under_live_readers_rebuilds_it(
     database.discard(store.catalog)
     assert len(catalog.runs(["7"], ViewType.ALL, 100)) == 21
     assert content(store) != expected
+
+
+def test_another_process_that_ends_does_not_take_the_log_away(tmp_path: Path) -> None:
+    """A catalog that is open for reading and writing keeps its -wal when others open theirs, import and close."""
+    store = Store(str(tmp_path))
+    script = "import sys; from localtrack.catalog.catalog import Catalog; from localtrack.store import Store\n"
+    script += "with Catalog(Store(sys.argv[1])) as catalog: print(catalog.totals().points)"
+
+    def points_elsewhere() -> int:
+        return int(subprocess.run([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, check=True).stdout)
+
+    journal = Journal(store, strict=True)
+    journal.append(ops.RunCreate(run_id(1), "7", "n", "me", MS))
+    with Catalog(store) as catalog:
+        catalog.refresh()
+    for step in range(1, 4):
+        with Catalog(store) as catalog:  # reads first, then opens a second connection to write
+            log = store.catalog + "-wal"
+            journal.append_metric(run_id(1), "loss", 1.0, MS, step)
+            catalog.refresh()
+            inode = os.stat(log).st_ino
+            assert points_elsewhere() == step
+            assert os.stat(log).st_ino == inode, "another process removed the log that this one writes to"
+    journal.close()

@@ -65,7 +65,14 @@ class Twice:
     """Forward the request twice (as some gateways do), hand back the second reply."""
 
 
-Fault: TypeAlias = Pass | CutBefore | CutHalf | DropReply | Later | Answer | Drip | Truncate | Twice
+@dataclass(frozen=True)
+class Slow:
+    """Forward the request `seconds` after it came, hand back the reply."""
+
+    seconds: float
+
+
+Fault: TypeAlias = Pass | CutBefore | CutHalf | DropReply | Later | Answer | Drip | Truncate | Twice | Slow
 
 UNAVAILABLE = b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "database is locked"}'
 PORTAL = b"<html><body>Please accept the terms of use of this network.</body></html>"

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, final
 
-from tests.servers.faults import Answer, CutBefore, CutHalf, Drip, DropReply, Fault, Later, Pass, Truncate, Twice
+from tests.servers.faults import (
+    Answer,
+    CutBefore,
+    CutHalf,
+    Drip,
+    DropReply,
+    Fault,
+    Later,
+    Pass,
+    Slow,
+    Truncate,
+    Twice,
+)
 
 #: Seconds that one forwarded request may take.
 UPSTREAM_TIMEOUT = 60.0
@@ -80,16 +94,27 @@ def both(first: Rule, second: Rule) -> Rule:
 class FaultProxy:
     """The proxy; a context manager. Listens on 127.0.0.1, on the same port for its whole life.
 
+    Args:
+        upstream_port: of the real server.
+        rule: see below.
+        remember: keep all requests in `seen` and `faulted`; they stay empty for a proxy that lives for an hour.
+
     Attributes:
         rule: asked once for each request, in order of arrival; may be replaced at any time.
         seen: all requests so far.
         faulted: those that did not simply pass.
+        requests: how many have come.
+        slowest_s: the longest time that the server took for one, in seconds.
     """
 
-    def __init__(self, upstream_port: int, rule: Rule = always_pass) -> None:
+    def __init__(self, upstream_port: int, rule: Rule = always_pass, *, remember: bool = True) -> None:
         self.rule = rule
         self.seen: list[Seen] = []
         self.faulted: list[Seen] = []
+        self.requests = 0
+        self.slowest_s = 0.0
+        self._remember = remember
+        self._named: Counter[str] = Counter()
         self._upstream_port = upstream_port
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -161,7 +186,7 @@ class FaultProxy:
                 while (message := read_message(stream)) is not None:
                     seen = self._note(*message)
                     fault = self.rule(seen)
-                    if not isinstance(fault, Pass):
+                    if self._remember and not isinstance(fault, Pass):
                         self.faulted.append(seen)
                     if not self._act(fault, seen, client):
                         return
@@ -174,9 +199,11 @@ class FaultProxy:
         path = target.decode("latin-1").partition("?")[0]
         what = f"{method.decode()} {path.removeprefix('/api/2.0/mlflow/')}"
         with self._lock:
-            nth = sum(other.what == what for other in self.seen)
-            seen = Seen(len(self.seen), nth, what, head, body)
-            self.seen.append(seen)
+            seen = Seen(self.requests, self._named[what], what, head, body)
+            self.requests += 1
+            self._named[what] += 1
+            if self._remember:
+                self.seen.append(seen)
         return seen
 
     def _act(self, fault: Fault, seen: Seen, client: socket.socket) -> bool:
@@ -198,6 +225,8 @@ class FaultProxy:
                 self._forward(seen)
             client.sendall(_reply(fault))
             return True
+        if isinstance(fault, Slow) and self._stopping.wait(fault.seconds):
+            return False
         if isinstance(fault, Twice):
             self._forward(seen)
         head, body = self._forward(seen)
@@ -215,16 +244,20 @@ class FaultProxy:
                 if self._stopping.wait(fault.every):
                     return False
             return True
-        assert isinstance(fault, Pass | Twice)
+        assert isinstance(fault, Pass | Twice | Slow)
         client.sendall(head + body)
         return True
 
     def _forward(self, seen: Seen) -> tuple[bytes, bytes]:
         """Send the request to the server on a connection of its own and read the whole reply."""
-        with socket.create_connection(("127.0.0.1", self._upstream_port), timeout=UPSTREAM_TIMEOUT) as upstream:
-            upstream.sendall(seen.raw)
-            with upstream.makefile("rb") as stream:
-                message = read_message(stream)
+        began = time.monotonic()
+        try:
+            with socket.create_connection(("127.0.0.1", self._upstream_port), timeout=UPSTREAM_TIMEOUT) as upstream:
+                upstream.sendall(seen.raw)
+                with upstream.makefile("rb") as stream:
+                    message = read_message(stream)
+        finally:
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
         if message is None:
             raise OSError("the server closed the connection without a reply")
         return message

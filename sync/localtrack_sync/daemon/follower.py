@@ -17,7 +17,7 @@ from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
 from localtrack_sync.daemon.lane import Lane
 from localtrack_sync.daemon.lanes import Lanes
-from localtrack_sync.daemon.pace import BUSY_S, Pace
+from localtrack_sync.daemon.pace import AGAIN_CAP_S, BUSY_S, Pace, pause_after_failure
 from localtrack_sync.daemon.watch import Watch, events_exist
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Following, Look
@@ -27,8 +27,8 @@ from localtrack_sync.store.found_files import find_files
 _WHOLE_S = 600.0
 #: Seconds until a file that was just written has settled and is looked at (`artifacts.scan.register` waits 2).
 _FILE_SETTLES_S = 2.5
-#: Seconds until a store that could not be used is tried again; doubles up to the cap.
-_AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
+#: Seconds without news after which a run's artifact directory is not watched: it may have died. Scans still see it.
+_LIVELY_S = 600.0
 #: Longest time without a sign of life, seconds.
 _BEAT_S = 10.0
 
@@ -104,9 +104,11 @@ class Follower:
     # --- the thread ---
 
     def _work(self) -> None:
-        pause_s = _AGAIN_BASE_S
+        pause_s = 0.0
         with self._stop.waking(self._bell.ring):
             while not self._stop.wanted:
+                began = time.monotonic()
+                mistake = False
                 try:
                     self._follow()
                 except (LocaltrackError, OSError, sqlite3.Error) as error:
@@ -114,10 +116,10 @@ class Follower:
                 except Exception as error:  # noqa: BLE001 - an invariant broke: it is told, and tried again
                     where = traceback.format_exc(limit=-3)
                     self._say(f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}")
-                    pause_s = _AGAIN_CAP_S
+                    mistake = True
                 self._whole_at = 0.0  # what the last look found may not have been handed out
+                pause_s = AGAIN_CAP_S if mistake else pause_after_failure(pause_s, time.monotonic() - began)
                 self._wait(pause_s)
-                pause_s = min(2 * pause_s, _AGAIN_CAP_S)
 
     def _follow(self) -> None:
         """Until somebody wants it to stop, or something goes wrong."""
@@ -143,9 +145,11 @@ class Follower:
             self.left = {left.reason: len(left.runs) + len(left.models) for left in look.choice.left}
         self.news_at = self._pace.news_at = now
         if self._events:
+            since = (time.time() - _LIVELY_S) * 1000
             running = [run for run in self._following.runs.values() if run.status == "RUNNING" and not run.deleted]
-            running.sort(key=lambda run: run.newest_ms, reverse=True)
-            watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in running])
+            lively = [run for run in running if run.newest_ms >= since]
+            lively.sort(key=lambda run: run.newest_ms, reverse=True)
+            watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in lively])
 
     def _rest(self, began: float, watch: Watch) -> None:
         """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""

@@ -13,6 +13,21 @@ SHARE = 0.1
 #: Files of others are looked for with this share of the time: that goes through every artifact directory.
 SCAN_SHARE = 0.01
 
+#: Seconds until what failed is tried again; doubles with each failure in a row, up to the cap.
+AGAIN_BASE_S, AGAIN_CAP_S = 1.0, 60.0
+
+
+def pause_after_failure(before_s: float, worked_s: float) -> float:
+    """Seconds until what failed is tried again.
+
+    Args:
+        before_s: the pause before this attempt, 0 for the first.
+        worked_s: how long it worked this time; long enough, and this failure is the first again.
+    """
+    if before_s <= 0 or worked_s > 2 * AGAIN_CAP_S:
+        return AGAIN_BASE_S
+    return min(2 * before_s, AGAIN_CAP_S)
+
 
 @dataclass(slots=True)
 class Pace:

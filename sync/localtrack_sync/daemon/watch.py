@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from typing import final
 
 from watchdog.events import (
@@ -21,13 +22,27 @@ from localtrack.journal.mounts import on_network
 
 #: What says that something was written; opening and closing for reading (our own) does not.
 _WRITTEN: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, DirCreatedEvent]
-#: Artifact directories that are watched at once; the system allows a user only so many watches in all.
-_MOST_DIRECTORIES = 128
+#: Artifact directories that are watched at once. Each costs a thread, and with older watchdogs one of the 128 inotify
+#: instances that a user has for all programs; what is not watched is found by the scan.
+MOST_DIRECTORIES = 16
 
 
 def events_exist(path: str) -> bool:
     """Whether a file system tells of writes by other hosts too: a network file system does not."""
     return not on_network(path)
+
+
+def chosen(wanted: Sequence[str], watched: Collection[str], exists: Callable[[str], bool]) -> set[str]:
+    """Which directories to watch: those that are watched as long as they are wanted, then the first of the others.
+
+    Args:
+        wanted: the most important first. Their order changes with every value that is logged, what is watched does not.
+        watched: those that are now.
+        exists: whether a directory is there.
+    """
+    kept = [path for path in wanted if path in watched and exists(path)][:MOST_DIRECTORIES]
+    new = (path for path in wanted if path not in watched and exists(path))
+    return {*kept, *islice(new, MOST_DIRECTORIES - len(kept))}
 
 
 @final
@@ -72,8 +87,12 @@ class Watch:
             self._armed = None
 
     def directories(self, wanted: list[str]) -> None:
-        """Watch these artifact directories with all that is in them, as far as they exist, and no others."""
-        keep = {path for path in wanted[:_MOST_DIRECTORIES] if os.path.isdir(path)}
+        """Watch some of these artifact directories with all that is in them, as far as they exist, and no others.
+
+        Args:
+            wanted: all that are worth it, the most important first.
+        """
+        keep = chosen(wanted, self._directories.keys(), os.path.isdir)
         for path in self._directories.keys() - keep:
             self._unschedule(self._directories.pop(path))
         for path in sorted(keep - self._directories.keys()):

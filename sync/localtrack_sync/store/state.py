@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from localtrack.errors import StoreError, TooNewError
 from localtrack.journal.mounts import on_network
+from localtrack.private_file import make_private
 from localtrack_sync.protocol.effects import Load, Save
 from localtrack_sync.protocol.records import CLASSES, Record
 from localtrack_sync.remote.remotes import Remote
@@ -56,8 +57,7 @@ class StateDb:
         self._path = path
         with _explained(path):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            # Made by us and not by SQLite: readable by the owner only, whatever the umask.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            make_private(path)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
             self.remote = remote
             try:
