@@ -131,7 +131,7 @@ def test_what_the_books_doubt_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "lag"), [(Ending.DELIVERED, 0.0), (Ending.PARKED, 0.0), (Ending.OWED, 9.0)], ids=lambda one: str(one)
+    ("ending", "lag"), [(Ending.DELIVERED, 0.0), (Ending.PARKED, 0.0), (Ending.OWED, 9.0)], ids=str
 )
 def test_lag_is_the_age_of_what_could_be_delivered(ending: Ending, lag: float) -> None:
     """What is delivered, or waits for somebody, is no lag; what is owed is as old as its first news."""
@@ -209,7 +209,7 @@ class Remote:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 80), st.sampled_from([0.05, 1.0, 30.0, 500.0]))
 def test_everything_is_delivered_in_bounded_time_after_all_troubles(seed: int, turns: int, step_s: float) -> None:
-    """Whatever news and endings came in whatever order: once the remote is well, all is there within the longest pause."""
+    """Whatever news and endings came, once the remote is well all is there within the longest pause."""
     remote = Remote(seed)
     for _ in range(turns):
         remote.turn()

@@ -97,7 +97,7 @@ def test_news_while_a_run_is_at_work_is_delivered(at: int) -> None:
 @pytest.mark.parametrize("at", range(steps_of_a_run()))
 @pytest.mark.parametrize("later", [0, 1, 2, 3])
 def test_a_stop_does_not_make_a_success_of_news_that_was_not_read(at: int, later: int) -> None:
-    """News at some step, a stop some steps later: a run that ends as delivered has it on the remote, else it is owed."""
+    """News at some step, a stop some steps later: a run that counts as delivered has the news on the remote."""
     shell = Shell()
     for _ in range(at):
         shell.step()
