@@ -15,6 +15,8 @@ PARKED_BASE_S = 600.0
 PARKED_CAP_S = 3600.0
 #: Seconds between two tries of a job that did not succeed, when there is news of it: more often would change nothing.
 NEWS_PAUSE_S = 10.0
+#: When a job that was handed out is to be tried again: not known before it ends.
+_AT_WORK = float("inf")
 
 
 @dataclass(slots=True)
@@ -48,7 +50,8 @@ class Agenda:
     def news(self, contents: Mapping[Job, str], now: float) -> list[Job]:
         """Jobs to hand out now: those whose content is not the one that was handed out last.
 
-        One that did not succeed lately is only moved forward.
+        One that did not succeed lately is only moved forward. One that is at work is handed out again: it may have
+        read its run before.
         """
         at_once = []
         for job, content in contents.items():
@@ -58,7 +61,7 @@ class Agenda:
             self.delivered.pop(job, None)
             self.owing.setdefault(job, now)
             retry = self._retries.get(job)
-            if retry is not None and now < retry.ended_at + NEWS_PAUSE_S:
+            if retry is not None and retry.at != _AT_WORK and now < retry.ended_at + NEWS_PAUSE_S:
                 retry.at = min(retry.at, retry.ended_at + NEWS_PAUSE_S)
             else:
                 at_once.append(job)
@@ -93,16 +96,21 @@ class Agenda:
             pause = min(OWED_BASE_S * 2.0 ** min(times - 1, 10), self.cap_s)
         self._retries[job] = _Retry(now + pause * (1.0 + 0.2 * self.rng()), now, times)
 
+    def doubt(self, job: Job, now: float) -> None:
+        """The books say that something of a delivered job is left: it is tried again after a while."""
+        self.owing.setdefault(job, now)
+        self._retries.setdefault(job, _Retry(now + PARKED_BASE_S, now, 1))
+
     def due(self, now: float) -> list[Job]:
         """Jobs whose time to be tried again has come."""
         due = [job for job, retry in self._retries.items() if retry.at <= now]
         for job in due:
-            self._retries[job].at = float("inf")  # handed out; `ended` says when next
+            self._retries[job].at = _AT_WORK  # `ended` says when next
         return due
 
     def next_due(self) -> float | None:
         """When the next job is to be tried again; None: never."""
-        return min((retry.at for retry in self._retries.values() if retry.at != float("inf")), default=None)
+        return min((retry.at for retry in self._retries.values() if retry.at != _AT_WORK), default=None)
 
     def lag(self, now: float) -> float:
         """Seconds for which the oldest of what could be delivered has been waiting."""

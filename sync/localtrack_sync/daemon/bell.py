@@ -16,7 +16,8 @@ class Bell:
 
     def ring(self) -> None:
         """Wake whoever waits, or the next one who would."""
-        self._rings.put(None)
+        if self._rings.empty():  # else a ring waits already: whoever takes it looks after that
+            self._rings.put(None)
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait for a ring, and take all that there are; False after `timeout_s` (None: for ever) without one."""

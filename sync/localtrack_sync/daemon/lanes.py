@@ -19,6 +19,7 @@ from localtrack_sync.remote.remotes import Remote
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Look, transport_settings
 from localtrack_sync.shell.session import SyncSettings
+from localtrack_sync.store.lock import DAEMON
 
 #: A server on this machine is nobody else's: it is tried again this soon, seconds, and no crowd comes with us.
 _NEAR_CAP_S = 10.0
@@ -63,8 +64,8 @@ class Lanes:
             if lane is None:
                 how = lane_settings(errand.address.remote, self._settings, self._shared, self._environ)
                 lane = Lane(self._catalog, errand.address, how, self._stop, self._changed)
-                self._lanes[errand.address.remote] = lane
-                lane.start()
+                lane.start()  # one that cannot be started is no lane: it would only collect
+                self._lanes = {**self._lanes, errand.address.remote: lane}  # others look at them meanwhile
             lane.post(parcel_of(errand, look.experiments))
 
 
@@ -92,7 +93,7 @@ def lane_settings(
     replay = ReplaySettings(
         settle_s=shared.settle_seconds, connections=most, patience_s=None, folder=shared.databricks_folder
     )
-    sync = SyncSettings(replay, transport_settings(environ), environ, "localtrack daemon")
+    sync = SyncSettings(replay, transport_settings(environ), environ, DAEMON)
     return LaneSettings(sync, gate, cap_s, settings.stop_seconds)
 
 

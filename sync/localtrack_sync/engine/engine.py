@@ -152,12 +152,14 @@ class Engine:
         self._hear(job, answer)
 
     def stop(self, reason: str) -> None:
-        """End every job as soon as its open request is answered; what is left stays owed."""
+        """End every job as soon as its open request is answered; what is left stays owed.
+
+        So does a job of which there was news while it worked: it may not have read it, and does not run once more.
+        """
         if self.results.stopped:
             return
         self.results.stopped = reason
         for slot in self._roster.slots:
-            slot.again = False
             if slot.number in self._open or slot is self._performing:
                 continue
             end = Ended(Ending.OWED, reason)
@@ -224,6 +226,9 @@ class Engine:
     def _finish(self, slot: Slot, result: JobResult) -> None:
         if slot.key[0] != "remote":
             ended = replace(result, kind=slot.key[0], id=slot.key[1])
+            if self.results.stopped and slot.again:
+                slot.again = False
+                ended = replace(ended, ending=Ending.OWED, reason=self.results.stopped)
             self.results.put(ended)
             self._ended.append(ended)
             self.progress.jobs_done += 1

@@ -16,6 +16,8 @@ from typing import final
 
 from localtrack.errors import BusyError, StoreError
 
+#: How a daemon is named to those who find one of its locks held.
+DAEMON = "localtrack daemon"
 #: A name is read up to this size; it is one line of JSON.
 _NAME_BYTES = 65_536
 _SINCE = "%Y-%m-%d %H:%M:%S %z"
@@ -235,7 +237,7 @@ def _name(handle: int) -> Holder | None:
 
 
 def _replayed(holder: Holder) -> BusyError:
-    return BusyError(
-        f"This store is being replayed to this remote already, by {holder}; nothing was sent.",
-        hint="Wait for it, or end it; what it has delivered stays delivered.",
-    )
+    hint = "Wait for it, or end it; what it has delivered stays delivered."
+    if holder.command == DAEMON:
+        hint = "The daemon delivers by itself: localtrack status shows how far it is. (localtrack daemon stop ends it.)"
+    return BusyError(f"This store is being replayed to this remote already, by {holder}; nothing was sent.", hint)
