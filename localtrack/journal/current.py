@@ -6,17 +6,24 @@ background thread is inside SQLite without the lock; it is taken before the lock
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from localtrack.journal import connect, forks, mounts, ops
-from localtrack.journal.file import CHECKPOINT_BYTES, FENCE_SECONDS, NO_FILE, ROTATE_BYTES, End, JournalFile, NoFile
-from localtrack.journal.identity import Identity
+from localtrack.journal import connect, forks, ops
+from localtrack.journal.file import (
+    CHECKPOINT_BYTES,
+    FENCE_SECONDS,
+    NO_FILE,
+    ROTATE_BYTES,
+    Descriptor,
+    End,
+    JournalFile,
+    NoFile,
+)
 from localtrack.journal.keeper import Keeper
+from localtrack.journal.making import make_file
 from localtrack.journal.reader import RecordSource
 from localtrack.journal.trouble import HINT, Kept, count_kinds, tell
 from localtrack.store import Store
@@ -79,6 +86,9 @@ class CurrentFile:
         self._wait = 0.0
         self._retired: list[tuple[JournalFile, End]] = []
         self._keeper: Keeper | None = None
+        # Of the last file: its lock is kept until there is another one, also when the file itself was let go.
+        self._sign: Descriptor | None = None
+        self._process = ""
 
     def stamp_after(self, last: int) -> int:
         """The stamp of a record whose predecessor in the file has the stamp `last`."""
@@ -127,20 +137,7 @@ class CurrentFile:
 
     def _make(self) -> JournalFile:
         """A new file, known to nobody yet; raises TROUBLE."""
-        self.store.make()
-        identity = Identity.here(self.now_ms(), self._random(16))
-        path = os.path.join(self.store.journals, identity.file_name)
-        exclusive = self._locking == "exclusive" or (self._locking == "auto" and mounts.on_network(path))
-        version = str(sys.modules["localtrack"].__dict__.get("__version__", ""))
-        file = JournalFile(path, identity, version, exclusive=exclusive)
-        try:
-            connect.fsync_directory(self.store.path)
-            connect.fsync_directory(os.path.dirname(self.store.path))
-        except OSError:
-            file.close()
-            connect.remove(path)
-            raise
-        return file
+        return make_file(self.store, self._locking, self.now_ms(), self._random(16), self._process)
 
     def _adopt(self, file: JournalFile) -> JournalFile:
         """Write what is owed into a new file, then make it the current one. Under the lock; raises TROUBLE."""
@@ -150,17 +147,23 @@ class CurrentFile:
         except TROUBLE:
             file.close()
             raise
-        self.file = file
+        self._take(file)
         self.broken = False
         forks.close_when_worker_ends(self.close)
         return file
+
+    def _take(self, file: JournalFile) -> None:
+        """From now on this is the file. Under the lock."""
+        self.file = file
+        self._sign = file.sign
+        self._process = self._process or file.identity.incarnation
 
     def _rescue(self, new: JournalFile) -> None:
         """Move the records of removed files, which we can still read, into the new one."""
         for old, end in tuple(self._retired):
             if end is End.UNLINKED:
                 for record in _records(old):
-                    new.write(record.op, partial(_at_least, record.stamp))
+                    new.write(record.op, partial(at_least, record.stamp))
                 with self.lock:
                     self._retired = [entry for entry in self._retired if entry[0] is not old]
                 old.close()
@@ -170,7 +173,7 @@ class CurrentFile:
         kept = self.kept
         while kept.waiting:
             stamp, op = kept.waiting[0]
-            file.write(op, partial(_at_least, stamp))
+            file.write(op, partial(at_least, stamp))
             kept.waiting.popleft()
         if loss := kept.loss():
             file.write(loss, self.stamp_after)
@@ -323,7 +326,7 @@ class CurrentFile:
                 connect.remove(new.path)
                 return
             self._no_file()
-            self.file = new
+            self._take(new)
         old.seal(self.stamp_after)
         tell(
             f"a reader has held {old.path} for so long that its log passed {ROTATE_BYTES >> 20} MiB; "
@@ -351,6 +354,7 @@ class CurrentFile:
         if keeper is not None:
             keeper.stop(_STOP_SECONDS)
         self._close_retired()
+        self._sign = None
         return left
 
     def owed(self) -> dict[str, int]:
@@ -382,6 +386,8 @@ class CurrentFile:
         """In a forked child: forget the parent's files untouched. Returns what must never be finalised."""
         self.stamp = max(self.stamp, self.file.last[1])
         leaked: list[object] = []
+        if self._sign is not None:
+            self._sign.drop()
         for file in (self.file, *(old for old, _ in self._retired)):
             if isinstance(file, JournalFile):
                 leaked += file.abandon()
@@ -395,5 +401,6 @@ def _records(file: JournalFile) -> Iterator[ops.Record]:
             yield item
 
 
-def _at_least(stamp: int, last: int) -> int:
+def at_least(stamp: int, last: int) -> int:
+    """A stamp that was decided already, or the next one behind the `last` of the file."""
     return max(stamp, last + 1)

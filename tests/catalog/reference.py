@@ -196,7 +196,7 @@ def run_row(run_id: str, of: Any, creation: Any, every: Any) -> tuple[Any, ...]:
     names = [write for op_id, op in of for write in run_writes(op_id, op)[1]]
     updates = [(op_id, op) for op_id, op in of if isinstance(op, ops.RunUpdate)]
     statuses = [(op_id, 0, op.status) for op_id, op in updates if op.status is not None]
-    ends = [(op_id, 0, op.end_time) for op_id, op in updates if op.end_time is not None and not is_end(op)]
+    ends: list[Write] = [(op_id, 0, op.end_time) for op_id, op in updates if op.end_time is not None and not is_end(op)]
     deciding = [(op_id, op) for op_id, op in updates if op.status is not None]
     if deciding and deciding[-1][1].ended_by is not None:
         ends = [(deciding[-1][0], 0, deciding[-1][1].end_time)]  # somebody else ended it, and nobody took that back
