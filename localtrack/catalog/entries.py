@@ -136,6 +136,7 @@ class OpenJournal:
     """A journal that wrote to an open run, or one that a process of the same host and pid made later.
 
     Attributes:
+        host, pid: who wrote it.
         files: names of its files in `<store>/journals` that were read without an error; several are copies.
         created_ms: milliseconds since the epoch.
         sealed: closed in good order.
@@ -143,6 +144,7 @@ class OpenJournal:
 
     incarnation: str
     host: str
+    pid: int
     files: tuple[str, ...]
     created_ms: int
     sealed: bool
@@ -150,10 +152,15 @@ class OpenJournal:
 
 @dataclass(frozen=True, slots=True)
 class OpenRuns:
-    """The runs that have not ended, and the journals that tell whether anybody still writes them."""
+    """The runs that have not ended, and the journals that tell whether anybody still writes them.
 
-    runs: tuple[OpenRun, ...]
-    journals: tuple[OpenJournal, ...]
+    Attributes:
+        unread: names of files in `<store>/journals` that could not be read: held by their process, or damaged.
+    """
+
+    runs: tuple[OpenRun, ...] = ()
+    journals: tuple[OpenJournal, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

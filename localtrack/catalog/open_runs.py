@@ -20,7 +20,7 @@ WHERE r.status IN ('RUNNING', 'SCHEDULED') AND r.create_stamp IS NOT NULL AND NO
 ORDER BY r.id, w.journal
 """
 _JOURNALS = """
-SELECT j.id, j.incarnation, j.host, j.created_ms, j.sealed
+SELECT j.id, j.incarnation, j.host, j.pid, j.created_ms, j.sealed
 FROM journal j JOIN (
   SELECT host, pid, min(created_ms) since FROM journal WHERE id IN (
     SELECT w.journal FROM run r JOIN run_journal w ON w.run = r.id
@@ -28,7 +28,7 @@ FROM journal j JOIN (
   GROUP BY host, pid) p ON j.host = p.host AND j.pid = p.pid AND j.created_ms >= p.since
 ORDER BY j.created_ms, j.id
 """
-_FILES = "SELECT journal, name FROM file WHERE journal IS NOT NULL AND error IS NULL ORDER BY name"
+_FILES = "SELECT CASE WHEN error IS NULL THEN journal END, name FROM file ORDER BY name"
 
 
 def open_runs(connection: sqlite3.Connection) -> OpenRuns:
@@ -37,11 +37,17 @@ def open_runs(connection: sqlite3.Connection) -> OpenRuns:
     for run_id, opened_by, opened_stamp, writer, last_ms in connection.execute(_RUNS):
         runs.setdefault(run_id, OpenRun(run_id, opened_by, opened_stamp, {})).writers[writer] = last_ms
     if not runs:
-        return OpenRuns((), ())
+        return OpenRuns()
     rows = connection.execute(_JOURNALS).fetchall()
     names: dict[int, list[str]] = {row[0]: [] for row in rows}
+    unread = []
     for journal, name in connection.execute(_FILES):
-        if journal in names:
+        if journal is None:
+            unread.append(name)
+        elif journal in names:
             names[journal].append(name)
-    journals = tuple(OpenJournal(inc, host, tuple(names[i]), made, bool(sealed)) for i, inc, host, made, sealed in rows)
-    return OpenRuns(tuple(runs.values()), journals)
+    journals = tuple(
+        OpenJournal(incarnation, host, pid, tuple(names[number]), created_ms, bool(sealed))
+        for number, incarnation, host, pid, created_ms, sealed in rows
+    )
+    return OpenRuns(tuple(runs.values()), journals, tuple(unread))

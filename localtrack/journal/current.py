@@ -86,7 +86,7 @@ class CurrentFile:
         self._wait = 0.0
         self._retired: list[tuple[JournalFile, End]] = []
         self._keeper: Keeper | None = None
-        # Of the last file: its lock is kept until there is another one, also when the file itself was let go.
+        # Of the last file: its lock is kept until there is another one.
         self._sign: Descriptor | None = None
         self._process = ""
 
@@ -153,7 +153,6 @@ class CurrentFile:
         return file
 
     def _take(self, file: JournalFile) -> None:
-        """From now on this is the file. Under the lock."""
         self.file = file
         self._sign = file.sign
         self._process = self._process or file.identity.incarnation
@@ -163,7 +162,7 @@ class CurrentFile:
         for old, end in tuple(self._retired):
             if end is End.UNLINKED:
                 for record in _records(old):
-                    new.write(record.op, partial(at_least, record.stamp))
+                    new.write(record.op, partial(ops.at_least, record.stamp))
                 with self.lock:
                     self._retired = [entry for entry in self._retired if entry[0] is not old]
                 old.close()
@@ -173,7 +172,7 @@ class CurrentFile:
         kept = self.kept
         while kept.waiting:
             stamp, op = kept.waiting[0]
-            file.write(op, partial(at_least, stamp))
+            file.write(op, partial(ops.at_least, stamp))
             kept.waiting.popleft()
         if loss := kept.loss():
             file.write(loss, self.stamp_after)
@@ -399,8 +398,3 @@ def _records(file: JournalFile) -> Iterator[ops.Record]:
     for item in RecordSource(file.rows, file.identity.incarnation).read(0, 1 << 62):
         if isinstance(item, ops.Record):
             yield item
-
-
-def at_least(stamp: int, last: int) -> int:
-    """A stamp that was decided already, or the next one behind the `last` of the file."""
-    return max(stamp, last + 1)

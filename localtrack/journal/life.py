@@ -12,7 +12,6 @@ So the journal says which file it was made as, on which boot of which host (docs
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from dataclasses import dataclass
@@ -96,6 +95,8 @@ def show(log_fd: int) -> bool:
 
     Nobody asks for the lock of a journal before it holds a record, so it is free.
     """
+    import fcntl  # here, as everything that `import localtrack` can do without
+
     try:
         fcntl.flock(log_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -105,6 +106,8 @@ def show(log_fd: int) -> bool:
 
 def log_is_held(path: str) -> bool | None:
     """Whether somebody holds the lock on the log of the journal at `path`; None: there is no log, or we may not ask."""
+    import fcntl
+
     try:
         fd = os.open(path + "-wal", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -32,6 +32,11 @@ def next_stamp(last: int, wall_ms: int) -> int:
     return max(last + 1, wall_ms << COUNTER_BITS)
 
 
+def at_least(stamp: int, last: int) -> int:
+    """The stamp after `last` that was decided already, or the next one when it is too late for that."""
+    return max(stamp, last + 1)
+
+
 class OpId(NamedTuple):
     """Identity of one op, and the tie-break of last-writer-wins."""
 

@@ -21,7 +21,7 @@ from functools import partial
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.errors import JournalError
 from localtrack.journal import codec, forks, ops
-from localtrack.journal.current import TROUBLE, CurrentFile, at_least
+from localtrack.journal.current import TROUBLE, CurrentFile
 from localtrack.journal.file import INSERT, NO_FILE, JournalFile, NoFile
 from localtrack.journal.reader import JournalReader, Points, RecordSource
 from localtrack.journal.trouble import HINT, in_words, tell
@@ -142,7 +142,7 @@ class Journal:
         """
         current = self._current
         with current.lock:
-            op_id, file = self._append(op, current.stamp_after if stamp is None else partial(at_least, stamp))
+            op_id, file = self._append(op, current.stamp_after if stamp is None else partial(ops.at_least, stamp))
         if not synced or op_id is None or current.fence(file):
             return op_id
         if self.strict:
