@@ -105,7 +105,10 @@ def show(log_fd: int) -> bool:
 
 
 def log_is_held(path: str) -> bool | None:
-    """Whether somebody holds the lock on the log of the journal at `path`; None: there is no log, or we may not ask."""
+    """Whether somebody holds the lock on the log of the journal at `path`; None: there is no log, or we may not ask.
+
+    An empty log is none: a reader made it, in the place of one that SQLite had removed, and nobody ever locked it.
+    """
     import fcntl
 
     try:
@@ -114,13 +117,13 @@ def log_is_held(path: str) -> bool | None:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False if os.fstat(fd).st_size else None
     except BlockingIOError:
         return True
     except OSError:
         return None
     finally:
         os.close(fd)  # and with it the lock
-    return False
 
 
 def read_origin(path: str) -> Origin | None:

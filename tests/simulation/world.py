@@ -176,7 +176,7 @@ class World:
                 if rng.random() < 0.6:
                     self._add(self._owner(run_id), "status", run_id, ("RUNNING", None))
                 if rng.random() < 0.4:
-                    self._end_run(run_id)
+                    self._add(self._owner(run_id), "status", run_id, ("FINISHED", self._ms()))
         self.rng = mine
 
     def _end_run(self, run_id: str) -> None:
