@@ -19,12 +19,13 @@ from localtrack.catalog import (
     linked_queries,
     listings,
     model_queries,
+    open_runs,
     points,
     queries,
 )
 from localtrack.catalog.connections import Readers
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, Point, StoredFile
-from localtrack.catalog.entries import JournalEntry, ModelEntry, RunEntry, Totals
+from localtrack.catalog.entries import JournalEntry, ModelEntry, OpenRuns, RunEntry, Totals
 from localtrack.catalog.files import Settled
 from localtrack.catalog.importer import Importer
 from localtrack.catalog.lock import LateError
@@ -391,6 +392,10 @@ class Catalog:
     def journals(self, *, refresh: bool = True) -> list[JournalEntry]:
         """Every journal file with what is known about it, by name; then imported journals whose file is gone."""
         return self._ask(lambda db: listings.journals(db, set(files.scan(self.store.journals))), refresh=refresh)
+
+    def open_runs(self, *, refresh: bool = True) -> OpenRuns:
+        """The runs that have not ended, with the journals that wrote to them."""
+        return self._ask(open_runs.open_runs, refresh=refresh)
 
     def totals(self, *, refresh: bool = True) -> Totals:
         """How many experiments, runs and points there are."""

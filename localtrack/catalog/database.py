@@ -11,7 +11,7 @@ from localtrack.private_file import make_private
 #: "ltca": lets `file` and sqlite3 tell a catalog from other databases.
 APPLICATION_ID = 0x6C746361
 #: Raised with every change of schema.sql or of a merge rule; an older catalog is built again.
-FORMAT = 2
+FORMAT = 3
 #: Patience with a lock of SQLite's own, which only rollback mode or the recovery after a kill ever takes for long.
 BUSY_S = 30.0
 MEMORY = ":memory:"

@@ -123,6 +123,54 @@ def in_trouble(journal: JournalEntry) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that has not ended: RUNNING or SCHEDULED, and not deleted.
+
+    Attributes:
+        opened_by: incarnation of the journal that gave it this status: its creation, or whoever resumed it last.
+        opened_stamp: stamp of that.
+        writers: incarnation -> time of its last record about this run, milliseconds since the epoch.
+    """
+
+    run_id: str
+    opened_by: str
+    opened_stamp: int
+    writers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJournal:
+    """A journal that wrote to an open run, or one that a process of the same host and pid made later.
+
+    Attributes:
+        host, pid: who wrote it.
+        files: names of its files in `<store>/journals` that were read without an error; several are copies.
+        created_ms: milliseconds since the epoch.
+        sealed: closed in good order.
+    """
+
+    incarnation: str
+    host: str
+    pid: int
+    files: tuple[str, ...]
+    created_ms: int
+    sealed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRuns:
+    """The runs that have not ended, and the journals that tell whether anybody still writes them.
+
+    Attributes:
+        unread: names of files in `<store>/journals` that could not be read: held by their process, or damaged.
+    """
+
+    runs: tuple[OpenRun, ...] = ()
+    journals: tuple[OpenJournal, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """How much the catalog holds.
 

@@ -18,6 +18,7 @@ from localtrack.catalog.merge import (
     COVERS,
     DELETED,
     END_TIME,
+    ENDED,
     NAME,
     STATUS,
     TAG,
@@ -27,6 +28,7 @@ from localtrack.catalog.merge import (
 )
 from localtrack.entities import Metric
 from localtrack.journal.ops import (
+    ENDED_BY_TAG,
     POSITIONS_PER_RECORD,
     ArtifactStored,
     Damage,
@@ -144,7 +146,10 @@ def _fold_run(changes: Changes, op_id: OpId, op: RunCreate | RunUpdate | RunLife
     else:
         if op.status is not None:
             put(cells, (where, STATUS, ""), op_id, op.status)
-        if op.end_time is not None:
+        if op.ended_by is not None and op.status is not None:
+            put(cells, (where, ENDED, ""), op_id, op.end_time)
+            put_tag(changes, op_id, where, ENDED_BY_TAG, op.ended_by)
+        elif op.end_time is not None:
             put(cells, (where, END_TIME, ""), op_id, op.end_time)
         put_name(changes, op_id, where, op.name)
 

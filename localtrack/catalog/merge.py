@@ -4,6 +4,8 @@ Everything here is a join (associative, commutative, idempotent), so the catalog
 records and not of the order in which they came:
 
 - a register (tag, name, status, end time, lifecycle) keeps the value with the greatest OpId: last writer wins;
+- a run that somebody else ended (RunUpdate.ended_by) has the tag and the end time of that as long as no later update
+  sets its status;
 - a creation keeps the smallest OpId: the first one counts;
 - a param keeps every (journal, value) claim with its smallest OpId; the winner is computed from the claims: the journal
   that created the run first, then the smallest OpId: first writer wins;
@@ -32,6 +34,8 @@ HISTORY_TAG = "mlflow.log-model.history"
 TAG, NAME, STATUS, END_TIME, DELETED = "tag", "name", "status", "end_time", "deleted"
 #: Lifecycle ops of an experiment alone: what covers its runs. (DELETED of an experiment counts its creations too.)
 COVERS = "covers"
+#: End time of a run that somebody else ended (RunUpdate.ended_by); counts while that update holds the status.
+ENDED = "ended"
 
 Value: TypeAlias = str | int | None
 #: (id of the run or experiment, kind, key)
@@ -95,6 +99,11 @@ class RunState(NamedTuple):
     deleted: bool
 
 
+def ended_tag(tag: Cell | None, status: Cell | None) -> Cell | None:
+    """The tag ENDED_BY_TAG when the status of the run was set after it: gone, as of then; None: it stays as it is."""
+    return Cell(status.op, None) if tag is not None and status is not None and status.op > tag.op else None
+
+
 def run_state(create: OpId | None, cells: Mapping[str, Cell], covers: Cell | None) -> RunState:
     """The state of a run from its registers.
 
@@ -107,6 +116,8 @@ def run_state(create: OpId | None, cells: Mapping[str, Cell], covers: Cell | Non
     name, status, end = cells.get(NAME), cells.get(STATUS), cells.get(END_TIME)
     own = cells.get(DELETED) or Cell(create or OpId(0, "", 0), 0)
     last = covers if covers is not None and covers.op > own.op else own
+    if (ended := cells.get(ENDED)) is not None and status is not None and ended.op == status.op:
+        end = ended
     assert end is None or end.value is None or isinstance(end.value, int), "an end time is a number"
     return RunState(
         name=str(name.value) if name else "",

@@ -114,7 +114,11 @@ CREATE TABLE run (
 );
 CREATE INDEX run_search ON run (experiment_id, start_time, run_id);
 
--- Last-writer-wins registers of runs: tags (kind 'tag'), 'name', 'status', 'end_time', 'deleted'.
+-- The runs that have not ended: few, and asked for every minute.
+CREATE INDEX run_open ON run (id) WHERE status IN ('RUNNING', 'SCHEDULED');
+
+-- Last-writer-wins registers of runs: tags (kind 'tag'), 'name', 'status', 'end_time', 'deleted', 'ended' (the end time
+-- that somebody else gave it, which counts while that same op holds the status).
 CREATE TABLE run_cell (
   run INTEGER NOT NULL,
   kind TEXT NOT NULL,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from localtrack.catalog import linked, merge, models
 from localtrack.catalog.changes import Changes, extra_parts
 from localtrack.catalog.merge import Cell, Claim
-from localtrack.journal.ops import OpId, stamp_ms
+from localtrack.journal.ops import ENDED_BY_TAG, OpId, stamp_ms
 
 _LATER = "(excluded.stamp, excluded.incarnation, excluded.n) > (stamp, incarnation, n)"
 _TAKE = "value = excluded.value, stamp = excluded.stamp, incarnation = excluded.incarnation, n = excluded.n"
@@ -204,7 +204,8 @@ def _write_runs(connection: sqlite3.Connection, changes: Changes) -> None:
         ],
     )
     created = {runs[run_id] for run_id in (*changes.runs, *changes.attaches)}
-    _derive_runs(connection, created | {runs[where] for where, kind, _ in changes.run_cells if kind != merge.TAG})
+    derived = {runs[where] for where, kind, key in changes.run_cells if kind != merge.TAG or key == ENDED_BY_TAG}
+    _derive_runs(connection, created | derived)
     _derive_params(connection, created | {runs[run_id] for run_id, _, _ in changes.claims})
 
 
@@ -215,16 +216,28 @@ def _derive_runs(connection: sqlite3.Connection, numbers: Iterable[int]) -> None
             "SELECT experiment_id, create_stamp, create_incarnation, create_n FROM run WHERE id = ?", (number,)
         ).fetchone()
         if experiment_id is not None and experiment_id not in covers:
-            cells = _cells(connection, "experiment_cell", "experiment_id", experiment_id)
-            covers[experiment_id] = cells.get(merge.COVERS)
-        state = merge.run_state(
-            OpId(*create) if create[0] is not None else None,
-            _cells(connection, "run_cell", "run", number),
-            covers.get(experiment_id),
-        )
+            its = _cells(connection, "experiment_cell", "experiment_id", experiment_id)
+            covers[experiment_id] = its.get(merge.COVERS)
+        cells = _cells(connection, "run_cell", "run", number)
+        _drop_ended_tag(connection, number, cells.get(merge.STATUS))
+        state = merge.run_state(OpId(*create) if create[0] is not None else None, cells, covers.get(experiment_id))
         connection.execute(
             "UPDATE run SET name = ?, status = ?, end_time = ?, deleted = ? WHERE id = ?",
             (state.name, state.status, state.end_time, int(state.deleted), number),
+        )
+
+
+def _drop_ended_tag(connection: sqlite3.Connection, number: int, status: Cell | None) -> None:
+    """A later status takes the tag ENDED_BY_TAG along, as if it had deleted it."""
+    where = (number, merge.TAG, ENDED_BY_TAG)
+    row = connection.execute(
+        "SELECT value, stamp, incarnation, n FROM run_cell WHERE run = ? AND kind = ? AND key = ?", where
+    ).fetchone()
+    tag = Cell(OpId(*row[1:]), row[0]) if row else None
+    if (gone := merge.ended_tag(tag, status)) is not None:
+        connection.execute(
+            "UPDATE run_cell SET value = ?, stamp = ?, incarnation = ?, n = ? WHERE run = ? AND kind = ? AND key = ?",
+            (gone.value, *gone.op, *where),
         )
 
 

@@ -9,7 +9,7 @@ from stat import S_ISREG
 
 from localtrack.errors import JournalError, TooNewError
 from localtrack.journal import snapshot
-from localtrack.journal.identity import Identity
+from localtrack.journal.identity import Identity, Place
 
 #: SQLite application_id: "ltrk".
 APPLICATION_ID = 0x6C74726B
@@ -45,7 +45,7 @@ def fsync_directory(path: str) -> None:
         os.close(fd)
 
 
-def create(path: str, identity: Identity, version: str, *, exclusive: bool) -> sqlite3.Connection:
+def create(path: str, identity: Identity, version: str, *, exclusive: bool, process: str = "") -> sqlite3.Connection:
     """Make a journal file and open it for appending, ready for the first record.
 
     Args:
@@ -53,16 +53,20 @@ def create(path: str, identity: Identity, version: str, *, exclusive: bool) -> s
         identity: who writes.
         version: of localtrack.
         exclusive: for network file systems: nobody else can read until it is closed.
+        process: incarnation of the first journal that this process made in this store; "": this one.
 
     Raises:
         OSError, sqlite3.Error: the file could not be made; what was made of it is removed again.
     """
     # Made by us and not by SQLite: 0600 whatever the umask (-wal and -shm take the database's mode), never over a file.
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    stat = os.fstat(fd)
+    os.close(fd)
+    place = Place(process or identity.incarnation, stat.st_dev, stat.st_ino, "", "exclusive" if exclusive else "normal")
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            _set_up(connection, identity, version, exclusive=exclusive)
+            _set_up(connection, identity, version, place)
             fsync_directory(os.path.dirname(path))
         except BaseException:
             connection.close()
@@ -73,21 +77,16 @@ def create(path: str, identity: Identity, version: str, *, exclusive: bool) -> s
     return connection
 
 
-def _set_up(connection: sqlite3.Connection, identity: Identity, version: str, *, exclusive: bool) -> None:
+def _set_up(connection: sqlite3.Connection, identity: Identity, version: str, place: Place) -> None:
     run = connection.execute
     run(f"PRAGMA page_size={PAGE_SIZE}")
     # Without EXTRA, a power cut between the end of a rollback transaction and the unlink of its journal can take the
     # whole new file along (190 of 300 simulated cuts).
     run("PRAGMA synchronous=EXTRA")
-    if exclusive:
+    if place.locking == "exclusive":
         # Before WAL is entered: the index of the log then lives in our memory and no -shm file is made.
         run("PRAGMA locking_mode=EXCLUSIVE")
-    meta = {
-        **identity.__dict__,
-        "version": version,
-        "locking": "exclusive" if exclusive else "normal",
-        "checkpoints": 0,
-    }
+    meta = {**identity.__dict__, **place._asdict(), "version": version, "checkpoints": 0}
     with open(SCHEMA_FILE, encoding="ascii") as file:
         schema = file.read()
     run("BEGIN")
@@ -116,6 +115,11 @@ def _set_up(connection: sqlite3.Connection, identity: Identity, version: str, *,
 def restart_log(connection: sqlite3.Connection) -> None:
     """Write something, so that a log begins anew, with a durable header (one fsync), outside a logging call."""
     connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'checkpoints'")
+
+
+def note_lock(connection: sqlite3.Connection) -> None:
+    """Say in the journal that its process holds the lock on the log."""
+    connection.execute("UPDATE meta SET value = 'wal' WHERE key = 'lock'")
 
 
 def remove(path: str) -> None:

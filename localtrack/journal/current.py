@@ -6,18 +6,24 @@ background thread is inside SQLite without the lock; it is taken before the lock
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from localtrack import attention
-from localtrack.journal import connect, forks, mounts, ops
-from localtrack.journal.file import CHECKPOINT_BYTES, FENCE_SECONDS, NO_FILE, ROTATE_BYTES, End, JournalFile, NoFile
-from localtrack.journal.identity import Identity
+from localtrack.journal import connect, forks, ops
+from localtrack.journal.file import (
+    CHECKPOINT_BYTES,
+    FENCE_SECONDS,
+    NO_FILE,
+    ROTATE_BYTES,
+    Descriptor,
+    End,
+    JournalFile,
+    NoFile,
+)
 from localtrack.journal.keeper import Keeper
+from localtrack.journal.making import make_file
 from localtrack.journal.reader import RecordSource
 from localtrack.journal.trouble import HINT, Kept, count_kinds, tell
 from localtrack.store import Store
@@ -80,6 +86,9 @@ class CurrentFile:
         self._wait = 0.0
         self._retired: list[tuple[JournalFile, End]] = []
         self._keeper: Keeper | None = None
+        # Of the last file: its lock is kept until there is another one.
+        self._sign: Descriptor | None = None
+        self._process = ""
 
     def stamp_after(self, last: int) -> int:
         """The stamp of a record whose predecessor in the file has the stamp `last`."""
@@ -128,22 +137,7 @@ class CurrentFile:
 
     def _make(self) -> JournalFile:
         """A new file, known to nobody yet; raises TROUBLE."""
-        self.store.make()
-        for words in self.store.exposures():
-            attention.warn_once(words, words)
-        identity = Identity.here(self.now_ms(), self._random(16))
-        path = os.path.join(self.store.journals, identity.file_name)
-        exclusive = self._locking == "exclusive" or (self._locking == "auto" and mounts.on_network(path))
-        version = str(sys.modules["localtrack"].__dict__.get("__version__", ""))
-        file = JournalFile(path, identity, version, exclusive=exclusive)
-        try:
-            connect.fsync_directory(self.store.path)
-            connect.fsync_directory(os.path.dirname(self.store.path))
-        except OSError:
-            file.close()
-            connect.remove(path)
-            raise
-        return file
+        return make_file(self.store, self._locking, self.now_ms(), self._random(16), self._process)
 
     def _adopt(self, file: JournalFile) -> JournalFile:
         """Write what is owed into a new file, then make it the current one. Under the lock; raises TROUBLE."""
@@ -153,17 +147,22 @@ class CurrentFile:
         except TROUBLE:
             file.close()
             raise
-        self.file = file
+        self._take(file)
         self.broken = False
         forks.close_when_worker_ends(self.close)
         return file
+
+    def _take(self, file: JournalFile) -> None:
+        self.file = file
+        self._sign = file.sign
+        self._process = self._process or file.identity.incarnation
 
     def _rescue(self, new: JournalFile) -> None:
         """Move the records of removed files, which we can still read, into the new one."""
         for old, end in tuple(self._retired):
             if end is End.UNLINKED:
                 for record in _records(old):
-                    new.write(record.op, partial(_at_least, record.stamp))
+                    new.write(record.op, partial(ops.at_least, record.stamp))
                 with self.lock:
                     self._retired = [entry for entry in self._retired if entry[0] is not old]
                 old.close()
@@ -173,7 +172,7 @@ class CurrentFile:
         kept = self.kept
         while kept.waiting:
             stamp, op = kept.waiting[0]
-            file.write(op, partial(_at_least, stamp))
+            file.write(op, partial(ops.at_least, stamp))
             kept.waiting.popleft()
         if loss := kept.loss():
             file.write(loss, self.stamp_after)
@@ -326,7 +325,7 @@ class CurrentFile:
                 connect.remove(new.path)
                 return
             self._no_file()
-            self.file = new
+            self._take(new)
         old.seal(self.stamp_after)
         tell(
             f"a reader has held {old.path} for so long that its log passed {ROTATE_BYTES >> 20} MiB; "
@@ -354,6 +353,7 @@ class CurrentFile:
         if keeper is not None:
             keeper.stop(_STOP_SECONDS)
         self._close_retired()
+        self._sign = None
         return left
 
     def owed(self) -> dict[str, int]:
@@ -385,6 +385,8 @@ class CurrentFile:
         """In a forked child: forget the parent's files untouched. Returns what must never be finalised."""
         self.stamp = max(self.stamp, self.file.last[1])
         leaked: list[object] = []
+        if self._sign is not None:
+            self._sign.drop()
         for file in (self.file, *(old for old, _ in self._retired)):
             if isinstance(file, JournalFile):
                 leaked += file.abandon()
@@ -396,7 +398,3 @@ def _records(file: JournalFile) -> Iterator[ops.Record]:
     for item in RecordSource(file.rows, file.identity.incarnation).read(0, 1 << 62):
         if isinstance(item, ops.Record):
             yield item
-
-
-def _at_least(stamp: int, last: int) -> int:
-    return max(stamp, last + 1)

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from localtrack.errors import JournalError
-from localtrack.journal import codec, connect, ops
+from localtrack.journal import codec, connect, life, ops
 from localtrack.journal.identity import Identity
 
 #: Seconds from a commit to the start of its fence, at most: with the fsync itself it stays within the promised second.
@@ -46,7 +46,7 @@ class Execute(Protocol):
         """Run one statement."""
 
 
-class _Descriptor:
+class Descriptor:
     """A file descriptor that is closed when nobody uses it any more.
 
     A fence takes no lock, so the file may be closed in the middle of one. (With a lock for fences, a signal handler
@@ -58,8 +58,14 @@ class _Descriptor:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
+    def drop(self) -> None:
+        """Close it now, whoever still refers to it: in a forked child, frames of lost threads do for ever."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def __del__(self) -> None:
-        os.close(self.fd)
+        self.drop()
 
 
 class End(Enum):
@@ -73,12 +79,17 @@ class End(Enum):
 class JournalFile:
     """An open journal file. All methods but `fence` and `gone` are called under the lock of the Journal.
 
+    Args:
+        path, identity, version, exclusive, process: see connect.create, which may raise.
+        locks: whether its file system is one where the lock on the log can be taken.
+
     Attributes:
         last: number and stamp of the last record: one attribute, so that both are always of the same record.
         refs: name -> ref of the names that records of this file may refer to.
         seed: where checksums start, see codec.seed_of.
         execute: runs a statement on the writer's cursor.
         ring_at: the caller rings the background thread when n reaches this.
+        sign: descriptor of the log with the lock that says that this process lives (life.py).
     """
 
     __slots__ = (
@@ -98,13 +109,21 @@ class JournalFile:
         "refs",
         "ring_at",
         "seed",
+        "sign",
     )
 
-    def __init__(self, path: str, identity: Identity, version: str, *, exclusive: bool) -> None:
-        self._connection: sqlite3.Connection | None = connect.create(path, identity, version, exclusive=exclusive)
+    def __init__(
+        self, path: str, identity: Identity, version: str, *, exclusive: bool, locks: bool = True, process: str = ""
+    ) -> None:
+        self._connection: sqlite3.Connection | None = connect.create(
+            path, identity, version, exclusive=exclusive, process=process
+        )
         try:
-            # Kept open for the life of the file. It carries no locks: SQLite's are on the database and on -shm.
-            self._log: _Descriptor | None = _Descriptor(os.open(path + "-wal", os.O_RDWR))
+            # Kept open for the life of the file. SQLite locks the database and -shm, never the log.
+            self.sign = Descriptor(os.open(path + "-wal", os.O_RDWR))
+            self._log: Descriptor | None = self.sign
+            if locks and not exclusive and life.show(self.sign.fd):
+                connect.note_lock(self._connection)
             stat = os.stat(path)
             self._device, self._inode = stat.st_dev, stat.st_ino
             cursor = self._connection.cursor()
@@ -232,10 +251,10 @@ class JournalFile:
         Raises:
             OSError: fsync failed: nothing since the last fence can be trusted to survive power loss.
         """
-        if (log := self._log) is not None:
+        if (log := self._log) is not None and (fd := log.fd) >= 0:
             # Before the fsync: a commit that comes in between rings once too often, never once too little.
             self.ring_at = self.n + 1
-            _datasync(log.fd)
+            _datasync(fd)
 
     def gone(self) -> str:
         """Whether somebody took the file away under us: "unlinked", "moved", or "" while it is in its place."""
@@ -300,6 +319,7 @@ class JournalFile:
         parent's locks.
         """
         connect.never_open(self._device, self._inode)
+        self.sign.drop()  # a child that kept it would make its dead parent look alive
         leaked: list[object] = [self._connection, self.execute]
         self._connection = None
         return leaked

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from localtrack.journal import ops
 from localtrack.json_text import loaded
@@ -36,7 +36,7 @@ class Identity:
     @classmethod
     def here(cls, now_ms: int, random: bytes) -> Identity:
         """This process now; `random` is 16 bytes."""
-        return cls(random.hex(), now_ms, os.uname().nodename, os.getpid(), _boot_id(), _user())
+        return cls(random.hex(), now_ms, os.uname().nodename, os.getpid(), boot_id(), _user())
 
     def info(self, version: int) -> ops.JournalInfo:
         """As the header of a journal file of this format."""
@@ -55,7 +55,24 @@ class Identity:
         return f"{stamp}-{host}-{self.pid}-{self.incarnation[:8]}.db"
 
 
-def _boot_id() -> str:
+class Place(NamedTuple):
+    """Which file a journal was made as, and what its process holds while it lives: more keys of `meta`.
+
+    Attributes:
+        process: incarnation of the first journal that this process made in this store.
+        device, inode: of the file when it was made; 0: not known.
+        lock: "wal" while a lock on the -wal file shows that the process lives; "" when there is none.
+        locking: normal or exclusive.
+    """
+
+    process: str
+    device: int
+    inode: int
+    lock: str
+    locking: str
+
+
+def boot_id() -> str:
     """Id of this boot of the machine: a pid means something only together with it. Empty where there is none."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -88,6 +105,18 @@ def read_identity(connection: sqlite3.Connection) -> Identity:
         return _identity_from(loaded(str(text, "utf-8")) if zlib.crc32(text) == crc else {})
     except (sqlite3.DatabaseError, KeyError, TypeError) as error:
         raise ValueError(f"its header is damaged ({error})") from error
+
+
+def read_place(connection: sqlite3.Connection) -> Place:
+    """Where an open journal file was made; of journals that do not say so (older ones, damaged ones) nothing is known.
+
+    Raises:
+        sqlite3.Error: the file cannot be read just now.
+    """
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    numbers = [int(text) if (text := str(meta.get(key, ""))).isdigit() else 0 for key in ("device", "inode")]
+    process, lock, locking = (str(meta.get(key, "")) for key in ("process", "lock", "locking"))
+    return Place(process, numbers[0], numbers[1], lock, locking)
 
 
 def _identity_from(meta: Mapping[str, Any]) -> Identity:

@@ -18,6 +18,8 @@ from localtrack.entities import Metric, Param, RunTag
 COUNTER_BITS = 16
 #: A record holds at most this many metrics, so that n * POSITIONS_PER_RECORD + i is a position of one point.
 POSITIONS_PER_RECORD = 4096
+#: Tag of a run that somebody else than its own process ended, and why; it goes when the run gets another status.
+ENDED_BY_TAG = "localtrack.ended_by"
 
 
 def stamp_ms(stamp: int) -> int:
@@ -28,6 +30,11 @@ def stamp_ms(stamp: int) -> int:
 def next_stamp(last: int, wall_ms: int) -> int:
     """The stamp after `last` when the wall clock says `wall_ms`: strictly greater than `last`, at least the clock."""
     return max(last + 1, wall_ms << COUNTER_BITS)
+
+
+def at_least(stamp: int, last: int) -> int:
+    """The stamp after `last` that was decided already, or the next one when it is too late for that."""
+    return max(stamp, last + 1)
 
 
 class OpId(NamedTuple):
@@ -97,12 +104,18 @@ class RunCreate:
 
 @dataclass(frozen=True, slots=True)
 class RunUpdate:
-    """Status, end time or name of a run changed; None leaves a field as it is (each field: last writer wins)."""
+    """Status, end time or name of a run changed; None leaves a field as it is (each field: last writer wins).
+
+    Attributes:
+        ended_by: why the run is ended by somebody else than its own process: kept as the tag ENDED_BY_TAG. Tag and end
+            time of such an update count as long as no later update sets the status.
+    """
 
     run_id: str
     status: str | None = None
     end_time: int | None = None
     name: str | None = None
+    ended_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from localtrack import settings
 from localtrack.entities import Metric, Param, RunTag
@@ -118,8 +119,20 @@ class Journal:
         """
         return self.append(ops.LogBatch(run_id, tuple(metrics), tuple(params), tuple(tags), tuple(deleted_tags)))
 
-    def append(self, op: ops.Op, *, synced: bool = False) -> ops.OpId | None:
+    def next_stamp(self) -> int:
+        """The stamp that a record would have if it were written now."""
+        current = self._current
+        with current.lock:
+            return current.stamp_after(current.file.last[1])
+
+    def append(self, op: ops.Op, *, synced: bool = False, stamp: int | None = None) -> ops.OpId | None:
         """Record an op; it is committed when this returns, and with `synced` it survives power loss.
+
+        Args:
+            op: what is recorded.
+            synced: it survives power loss too.
+            stamp: its stamp, instead of the clock's, or the next one that this journal can give: for what follows from
+                a look at the store, and must lose against anything that others write after that look.
 
         Returns:
             Its identity, or None when it could not be written: lifecycle, params and tags are then kept in memory and
@@ -130,7 +143,7 @@ class Journal:
         """
         current = self._current
         with current.lock:
-            op_id, file = self._append(op)
+            op_id, file = self._append(op, current.stamp_after if stamp is None else partial(ops.at_least, stamp))
         if not synced or op_id is None or current.fence(file):
             return op_id
         if self.strict:
@@ -157,12 +170,15 @@ class Journal:
             now = current.now_ms()
             self._append(ops.Loss(((kind, count),), now, now, reason))
 
-    def _append(self, op: ops.Op) -> tuple[ops.OpId | None, JournalFile | NoFile]:
+    def _append(
+        self, op: ops.Op, stamp_after: Callable[[int], int] | None = None
+    ) -> tuple[ops.OpId | None, JournalFile | NoFile]:
         """Commit one record, or keep it; its identity and its file. Under the lock."""
         current = self._current
+        stamp_after = stamp_after or current.stamp_after
         while (file := self._writable()) is not None:
             try:
-                op_id = file.write(op, current.stamp_after)
+                op_id = file.write(op, stamp_after)
             except TROUBLE as error:
                 current.fail(file, error)
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from localtrack import attention, identity, rules, values
 from localtrack.entities import Metric, PagedList, Run, RunInfo, RunStatus
 from localtrack.errors import StoreError, TrackingError
-from localtrack.journal.ops import RunAttach, RunCreate, RunLifecycle, RunUpdate
+from localtrack.journal.ops import ENDED_BY_TAG, RunAttach, RunCreate, RunLifecycle, RunUpdate
 from localtrack.run_names import run_name as name_from
 from localtrack.service.core import missing_run, pages
 from localtrack.service.experiments import Experiments
@@ -163,6 +163,8 @@ class Runs(Experiments):
         ends = status is not None and RunStatus.is_terminated(status)
         if (status, end_time, run_name) != (None, None, None):
             self.journal.append(RunUpdate(run.run_id, status, end_time, run_name), synced=ends)
+        if status is not None and run.tags.pop(ENDED_BY_TAG, None) is not None:
+            run.end_time = None  # both belonged to the end that this status takes back
         run.status = status or run.status
         run.end_time = run.end_time if end_time is None else end_time
         if run_name is not None:

@@ -136,6 +136,8 @@ def run_writes(op_id: OpId, op: ops.Op) -> tuple[list[tuple[str, Write]], list[W
         name(op.name)
     elif isinstance(op, ops.RunUpdate):
         name(op.name)
+        if op.ended_by is not None and is_end(op):
+            tag(ops.ENDED_BY_TAG, op.ended_by)
     elif isinstance(op, ops.LogBatch):
         for key in op.deleted_tags:
             tags.append((key, (op_id, len(tags), None)))
@@ -159,6 +161,8 @@ def run_content(every: Sequence[tuple[OpId, ops.Op]]) -> Content:
         tags = [write for op_id, op in of for write in run_writes(op_id, op)[0]]
         for key in {key for key, _ in tags}:
             writes = [write for each, write in tags if each == key]
+            if key == ops.ENDED_BY_TAG:  # a status without it takes it back
+                writes += [(i, -1, None) for i, op in of if isinstance(op, ops.RunUpdate) and op.status is not None]
             result["run_tag"].append((run_id, key, last(writes)))
             result["run_tag_ever"] += [(run_id, key, v) for v in {value for _, _, value in writes if value is not None}]
         params(result, run_id, of, creation[0].incarnation if creation else None)
@@ -177,6 +181,11 @@ def is_file_of_run(op: ops.Op) -> bool:
     return isinstance(op, ops.ArtifactStored) and not op.owner.startswith("m-")
 
 
+def is_end(op: ops.RunUpdate) -> bool:
+    """Whether somebody else than the run's own process ended it."""
+    return op.ended_by is not None and op.status is not None
+
+
 def about(op: Any) -> str:
     """The run that an op is about."""
     return str(op.owner if isinstance(op, ops.ArtifactStored) else op.run_id)
@@ -187,7 +196,10 @@ def run_row(run_id: str, of: Any, creation: Any, every: Any) -> tuple[Any, ...]:
     names = [write for op_id, op in of for write in run_writes(op_id, op)[1]]
     updates = [(op_id, op) for op_id, op in of if isinstance(op, ops.RunUpdate)]
     statuses = [(op_id, 0, op.status) for op_id, op in updates if op.status is not None]
-    ends = [(op_id, 0, op.end_time) for op_id, op in updates if op.end_time is not None]
+    ends: list[Write] = [(op_id, 0, op.end_time) for op_id, op in updates if op.end_time is not None and not is_end(op)]
+    deciding = [(op_id, op) for op_id, op in updates if op.status is not None]
+    if deciding and deciding[-1][1].ended_by is not None:
+        ends = [(deciding[-1][0], 0, deciding[-1][1].end_time)]  # somebody else ended it, and nobody took that back
     own = [(op_id, 0, op.deleted) for op_id, op in of if isinstance(op, ops.RunLifecycle)]
     if not own:
         own = [(creation[0] if creation else OpId(0, "", 0), 0, False)]

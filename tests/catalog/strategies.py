@@ -61,6 +61,12 @@ OPS: list[st.SearchStrategy[ops.Op]] = [
         st.sampled_from([None, 5, 6]),
         st.one_of(st.none(), values),
     ),
+    st.builds(ops.RunUpdate, runs, st.just("KILLED"), st.sampled_from([None, 7]), st.none(), values),
+    st.builds(
+        *(ops.LogBatch, runs, st.just(()), st.just(())),
+        st.lists(st.builds(RunTag, st.just(ops.ENDED_BY_TAG), values), max_size=1).map(tuple),
+        st.sampled_from([(), (ops.ENDED_BY_TAG,)]),
+    ),
     st.builds(ops.RunLifecycle, runs, st.booleans()),
     st.builds(ops.LogBatch, runs, st.lists(metrics, max_size=4).map(tuple)),
     st.builds(

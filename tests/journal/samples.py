@@ -45,7 +45,7 @@ any_op = st.one_of(
     st.builds(ops.ExperimentTagSet, text, text, maybe),
     st.builds(ops.ExperimentLifecycle, text, st.booleans()),
     st.builds(ops.RunCreate, text, text, text, text, int64, pairs, maybe, maybe),
-    st.builds(ops.RunUpdate, text, maybe, st.none() | int64, maybe),
+    st.builds(ops.RunUpdate, text, maybe, st.none() | int64, maybe, maybe),
     st.builds(ops.RunLifecycle, text, st.booleans()),
     st.builds(ops.RunInputs, text, st.lists(st.tuples(*[text] * 4, maybe, maybe, pairs), max_size=2).map(tuple), texts),
     st.builds(ops.RunOutputs, text, st.lists(st.tuples(text, int64), max_size=2).map(tuple)),

@@ -270,6 +270,8 @@ class Oracle:
             self._wrong(desired.run_id, f"status {run.status}, not {desired.status}")
         if desired.end_time is not None and run.end_time != desired.end_time:
             self._wrong(desired.run_id, f"end time {run.end_time}, not {desired.end_time}")
+        if desired.end_time is None and run.end_time and self.remote.flavour != "file":
+            self._wrong(desired.run_id, f"end time {run.end_time} of a run that goes on")
         if run.start_time != desired.start_time:
             self._wrong(desired.run_id, f"start time {run.start_time}, not {desired.start_time}")
         if run.name != desired.name and (run.run_id, "mlflow.runName") not in self.people.excused:

@@ -305,7 +305,7 @@ class Remote:
             "start_time": run.start_time,
             "artifact_uri": f"mlflow-artifacts:/{run.run_id}",
         }
-        if run.end_time is not None:
+        if run.end_time:  # 0 is shown as none
             info["end_time"] = run.end_time
         data = {
             "metrics": [_metric(p) for p in latest.values()],
@@ -357,7 +357,8 @@ class Remote:
     def runs_update(self, given: dict[str, Any], late_until: float) -> dict[str, Any]:
         run = self._run(given["run_id"], late_until)
         run.status = given.get("status", run.status)
-        run.end_time = given.get("end_time", run.end_time)
+        if "end_time" in given and (given["end_time"] or self.flavour != "file"):  # the file store keeps the old one
+            run.end_time = given["end_time"]
         if given.get("run_name"):
             run.name = run.tags["mlflow.runName"] = given["run_name"]
         return {"run_info": {"run_id": run.run_id}}

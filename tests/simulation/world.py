@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, ParamConflict, Point, StoredFile
 from localtrack.entities import Dataset, DatasetInput, InputTag, Metric, PagedList
+from localtrack.journal.ops import ENDED_BY_TAG
 from localtrack_sync.protocol.effects import ReadPoints, Upload
 from localtrack_sync.protocol.values import identity
 
@@ -75,6 +76,7 @@ class World:
         self._write()
         self._attach(random.Random(self.clock * 1000 + self.times))
         self._keep_files(random.Random(self.clock * 1000 + self.times + 1))
+        self._abandon(random.Random(self.clock * 1000 + self.times + 2))
 
     # --- making it up ---
 
@@ -162,6 +164,20 @@ class World:
             self._add(rng.choice(self.journals), "model status", model_id, rng.choice(["READY", "READY", "FAILED"]))
         if rng.random() < 0.15:
             self._add(rng.choice(self.journals), "model deleted", model_id, payload=True)
+
+    def _abandon(self, rng: random.Random) -> None:
+        """In some worlds trainers die: a daemon ends their runs, and jobs that are queued again resume some of them."""
+        if rng.random() < 0.6:
+            return
+        mine, self.rng = self.rng, rng
+        for run_id in self.plans:
+            for _ in range(rng.choice([0, 1, 1, 2])):
+                self._add(rng.choice(self.journals), "killed", run_id, (f"gone {rng.randrange(3)}", self._ms()))
+                if rng.random() < 0.6:
+                    self._add(self._owner(run_id), "status", run_id, ("RUNNING", None))
+                if rng.random() < 0.4:
+                    self._add(self._owner(run_id), "status", run_id, ("FINISHED", self._ms()))
+        self.rng = mine
 
     def _end_run(self, run_id: str) -> None:
         rng, owner = self.rng, self._owner(run_id)
@@ -377,7 +393,7 @@ class World:
         self._cache[run_id] = (state, run)
         return run
 
-    def _merge(self, run_id: str) -> DesiredRun | None:  # noqa: C901, PLR0912 - one branch for each kind of op
+    def _merge(self, run_id: str) -> DesiredRun | None:  # noqa: C901, PLR0912, PLR0915 - one branch for each kind of op
         plan, ops = self.plans.get(run_id), self._ops(run_id)
         born = [op for op in ops if op[3] in ("create", "attach")]
         if plan is None or not born:
@@ -389,6 +405,7 @@ class World:
         ever: dict[str, set[str]] = {"mlflow.runName": {plan.name} - {""}}
         claims: dict[str, list[tuple[bool, int, str, int, str]]] = {}
         head: dict[str, int] = {}
+        killed: int | None = None
         datasets: dict[tuple[str, str], DatasetInput] = {}
         inputs: set[str] = set()
         outputs: dict[str, int] = {}
@@ -407,8 +424,13 @@ class World:
             elif kind == "param":
                 claims.setdefault(payload[0], []).append((inc != owner, stamp, inc, n, payload[1]))
             elif kind == "status":
-                fields["status"] = payload[0]
+                fields["status"], killed = payload[0], None
+                if ENDED_BY_TAG in tags:
+                    tags[ENDED_BY_TAG] = None
                 fields["end_time"] = payload[1] if payload[1] is not None else fields["end_time"]
+            elif kind == "killed":
+                fields["status"], (tags[ENDED_BY_TAG], killed) = "KILLED", payload
+                ever.setdefault(ENDED_BY_TAG, set()).add(payload[0])
             elif kind == "name":
                 fields["name"] = payload
                 ever["mlflow.runName"].add(payload)
@@ -441,7 +463,7 @@ class World:
             run.user_id,
             fields["status"],
             run.start_time,
-            fields["end_time"],
+            fields["end_time"] if killed is None else killed,
             fields["deleted"],
             params=params,
             param_conflicts=tuple(sorted(conflicts, key=lambda c: c.key)),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from localtrack_sync.delivery.attach import ended_elsewhere
+from localtrack_sync.delivery.attach import ENDED, ended_elsewhere
 from localtrack_sync.delivery.item_pass import DELETED, STATUS, ItemPass
 from localtrack_sync.delivery.run_pass import RunPass, status_text
 from localtrack_sync.protocol.cells import after_write, before_write, is_quiet, is_settled, spelled
@@ -83,11 +83,26 @@ def deliver_status(p: RunPass) -> Part[None]:
     fields: dict[str, str | int] = {"status": desired.status}
     if desired.end_time is not None:
         fields["end_time"] = desired.end_time
+    elif desired.status not in ENDED and (yield from _shows_our_end(p)):
+        # A run that we ended for its dead trainer was resumed. SQL stores take the end time 0 for none; the file store
+        # and others keep the old one, as all do when MLflow's own client resumes a run.
+        fields["end_time"] = 0
 
     def shown(remote: RemoteRun) -> str:
         return status_text(remote.status, None if desired.end_time is None else remote.end_time)
 
     yield from register(p, STATUS, p.status(), update_run(p.remote_id, **fields), shown)
+
+
+def _shows_our_end(p: RunPass) -> Part[bool]:
+    """Whether the remote may show an end time that came from here."""
+    cell = p.ledger.cells.get(STATUS)
+    if cell is not None:
+        return any(text is not None and " " in text for text in (cell.base, cell.unsettled, *cell.poss))
+    if p.new or p.desired.attached:
+        return False
+    remote = yield from p.look()  # a lost delivery state may have sent one
+    return remote.end_time is not None
 
 
 def close_run(p: RunPass) -> Part[None]:
