@@ -17,6 +17,7 @@ from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
 from localtrack_sync.daemon.lane import Lane
 from localtrack_sync.daemon.lanes import Lanes
+from localtrack_sync.daemon.lives import Lives
 from localtrack_sync.daemon.pace import AGAIN_CAP_S, BUSY_S, Pace, pause_after_failure
 from localtrack_sync.daemon.watch import Watch, events_exist
 from localtrack_sync.shell.replay import Stop
@@ -45,6 +46,7 @@ class Follower:
 
     Attributes:
         trouble: why the store cannot be followed, "" while it is.
+        lives: of its trainers.
         left: reason -> runs that go nowhere for it.
         beat: monotonic time of the last sign of life.
         news_at: monotonic time of the last news.
@@ -70,6 +72,7 @@ class Follower:
         self._catalog = Catalog(store)
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
+        self.lives = Lives(self._catalog, settings)
         self._pace = Pace(settings.poll_seconds, settings.poll_seconds_without_events)
         self._whole_at = self._scan_at = 0.0
         self._events = settings.watch != "polling" and (settings.watch == "events" or events_exist(store.path))
@@ -129,6 +132,7 @@ class Follower:
             while not self._stop.wanted:
                 began = time.monotonic()
                 self._scan(began)
+                self.lives.look(began)
                 look = self._following.look(whole=began >= self._whole_at)
                 if look is not None:
                     self._take(look, began, watch)
@@ -159,7 +163,8 @@ class Follower:
         if self._pace.busy(now):
             watch.disarm()
         seconds = self._pace.next_look(began, now, events=watch.armed)
-        if self._wait(min(seconds, max(self._scan_at - now, BUSY_S))):
+        due = min(self._scan_at, self.lives.next_at)
+        if self._wait(min(seconds, max(due - now, BUSY_S))):
             watch.disarm()
             # One event is the first of many; a look that finds nothing listens again.
             self._wait(max(0.0, began + BUSY_S - time.monotonic()))

@@ -74,6 +74,7 @@ class _Service:
         self._settings, self._log, self._stop, self._supervisor = settings, log, stop, supervisor
         self._bell = Bell()
         self._started = time.time()
+        self._busy_at = time.monotonic()
         shared = load(environ)
         self._followers = [
             Follower(Store.at(path), settings, shared, environ, stop, self._bell.ring) for path in settings.stores
@@ -131,6 +132,8 @@ class _Service:
             self._supervisor.alive()
 
     def _log_changes(self, follower: Follower, facts: DaemonFacts) -> None:
+        for run_id in follower.lives.take_ended():
+            self._log("info", "run ended: its trainer is gone", store=follower.store.path, run=run_id)
         for level, event, what in self._changes[follower.store].of(facts, follower.left):
             self._log(level, event, store=follower.store.path, **what)
 
@@ -159,7 +162,10 @@ class _Service:
         return all(now - part.beat < _HANGS_S for part in parts if part.alive)
 
     def _idle_for(self) -> float:
-        """Seconds for which nothing was logged, delivered or owed, and no trainer lived."""
+        """Seconds for which nothing was logged, delivered or owed, and no trainer lived or may come back."""
         now = time.monotonic()
-        busy = any(lane.facts.standing is not Standing.IDLE for follower in self._followers for lane in follower.lanes)
-        return 0.0 if busy else now - max((follower.news_at for follower in self._followers), default=now)
+        remotes = [lane.facts for follower in self._followers for lane in follower.lanes]
+        owing = any(facts.standing is not Standing.IDLE or facts.lag_s for facts in remotes)
+        if owing or any(follower.lives.busy for follower in self._followers):
+            self._busy_at = now
+        return now - max([self._busy_at, *(follower.news_at for follower in self._followers)])
