@@ -15,7 +15,7 @@ class Standing(Enum):
     OFFLINE = "offline"  # it does not answer; tried again by itself
     THROTTLED = "throttled"  # it asked us to wait
     PAUSED = "paused"  # it does not accept the credentials; they are read again before each attempt
-    BUSY = "busy"  # another process (a `localtrack sync`) delivers this store to it
+    BUSY = "another process delivers"  # another process (a `localtrack sync`) delivers this store to it
     FAILED = "failed"  # an invariant broke, or what is configured cannot be used: needs a person
 
 
