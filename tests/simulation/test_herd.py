@@ -7,7 +7,6 @@ import pytest
 from localtrack_sync.protocol.gate import GateSettings
 from tests.simulation.herd import LOAD, SCENARIOS, Herd, Scenario, problems_of
 
-
 #: One that comes back as it was, one that comes back half as fast and a cold start: `make herd` runs them all.
 SOME = (SCENARIOS[0], SCENARIOS[2], SCENARIOS[5])
 
