@@ -126,7 +126,9 @@ class WatermarkBeforeReply(Shell):
 
 
 def advance(state: MemoryState, intent: Intent) -> None:
-    """Settle everything that an intent covers."""
+    """Settle all points that an intent covers."""
+    if intent.kind != "metrics":
+        return
     marks = []
     for cover in intent.covers:
         inc, _, pos = cover.rpartition("=")

@@ -33,7 +33,7 @@ BREAKAGES = [
     Breakage(breakages.ParamsTaken, 200),
     Breakage(breakages.OthersOverlooked, 100),
     Breakage(breakages.SavesNotDurable, 100),
-    Breakage(breakages.UploadsNotRemembered, 500),
+    Breakage(breakages.UploadsNotRemembered, 2500),
     Breakage(breakages.ChangedFilesKept, 100),
     Breakage(breakages.ModelsForgotten, 100),
     Breakage(breakages.LinksForgotten, 100),

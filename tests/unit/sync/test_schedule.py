@@ -223,7 +223,7 @@ def test_a_quiet_remote_may_stumble() -> None:
 
 
 def test_beyond_the_budget_only_first_tries_go_out_and_after_a_failure_only_a_probe() -> None:
-    """Where every second request fails the breaker stays closed: what failed waits for its share, new ones do not."""
+    """Where every second request fails the breaker stays closed: what failed waits, what is new does not."""
     one = daemon(0.0)
     asking = line(20, tries=1)
     for now in range(10):
