@@ -89,6 +89,7 @@ class Deliverer:
         self._settled = set(self._agenda.tried)
         self._asked = state.asked()
         self._items: dict[Job, Item] = {}
+        self._held: dict[Job, None] = {}
         self._engine: Engine | None = None
         self._drive: Drive | None = None
         self._look_at = self._settle_at = 0.0
@@ -161,7 +162,10 @@ class Deliverer:
             jobs += self._agenda.news(parcel.contents, now)
         jobs += self._agenda.due(now)
         self._settle(now)
-        if jobs and not self._stop.wanted:
+        if self._engine is not None and self._engine.results.stopped:
+            self._held.update(dict.fromkeys(jobs))  # it takes no more; the next one does
+        elif (jobs or self._held) and not self._stop.wanted:
+            jobs, self._held = [*self._held, *(job for job in jobs if job not in self._held)], {}
             self._hand(jobs)
 
     def _hand(self, jobs: list[Job]) -> None:
@@ -197,6 +201,8 @@ class Deliverer:
         away = self._gate.away_since
         if away is None and self._away_since is not None and self._bench.clock() - self._away_since > _NEW_REMOTE_S:
             engine.stop(_BACK)
+            if self._rests:  # nobody would drive it to its end
+                self._engine = self._drive = None
         self._away_since = away
 
     # --- what came of it ---
