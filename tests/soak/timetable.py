@@ -71,7 +71,7 @@ def timetable(seed: int, seconds: float, trainers: int) -> Timetable:
         rng = random.Random(f"{seed} {name}")
         return tuple(_spans(rng, kinds, _times(rng, calm, slow), _times(rng, wrong, slow), until))
 
-    network = spans("network", SKIES, (3, 9), (4, 12), seconds)
+    network = spans("network", SKIES, (4, 14), (3, 9), seconds)
     if seconds >= LONG_S:
         network = _with_long_outage(random.Random(f"{seed} outage"), network, seconds)
     return Timetable(

@@ -46,6 +46,7 @@ class Agenda:
     owing: dict[Job, float] = field(default_factory=dict)
     delivered: dict[Job, tuple[str, float]] = field(default_factory=dict)
     _retries: dict[Job, _Retry] = field(default_factory=dict)
+    _newer: dict[Job, float] = field(default_factory=dict)
 
     def news(self, contents: Mapping[Job, str], now: float) -> list[Job]:
         """Jobs to hand out now: those whose content is not the one that was handed out last.
@@ -67,6 +68,16 @@ class Agenda:
                 at_once.append(job)
         return at_once
 
+    def again(self, job: Job, now: float) -> None:
+        """A job that is at work was handed out once more: it may not have read what is new."""
+        self._newer.setdefault(job, now)
+
+    def goes_on(self, result: JobResult, now: float) -> None:
+        """A job has ended and begins once more: what was there when it began has been waiting no longer."""
+        job = Job(result.kind, result.id)
+        if result.ending is Ending.DELIVERED and job in self.owing:
+            self.owing[job] = self._newer.pop(job, now)
+
     def ended(self, result: JobResult, now: float, *, swept: bool, again: bool) -> None:
         """A job has ended, and none of its kind and id is at work.
 
@@ -77,6 +88,7 @@ class Agenda:
             again: the engine was stopped for a new one: what is left is tried at once.
         """
         job = Job(result.kind, result.id)
+        self._newer.pop(job, None)
         if result.ending is Ending.DELIVERED:
             self._retries.pop(job, None)
             self.owing.pop(job, None)

@@ -184,6 +184,9 @@ class Deliverer:
             self._counted = 0
             self._engine_until = self._bench.clock() + _ENGINE_S
             return
+        for job in jobs:
+            if self._engine.works_on(job):
+                self._agenda.again(job, self._bench.clock())
         self._engine.set_wall(offset)
         self._engine.add(jobs)
 
@@ -211,7 +214,12 @@ class Deliverer:
         engine = self._engine
         assert engine is not None, "results come from an engine"
         self._told(engine.progress, self._waiting)
-        ended = [one for one in engine.take() if not engine.works_on(Job(one.kind, one.id))]
+        ended = []
+        for one in engine.take():
+            if engine.works_on(Job(one.kind, one.id)):
+                self._agenda.goes_on(one, now)
+            else:
+                ended.append(one)
         unswept = self._state.unswept([one.id for one in ended if one.kind != "experiment"]) if ended else set()
         for result in ended:
             self._agenda.ended(result, now, swept=result.id not in unswept, again=result.reason == _BACK)
