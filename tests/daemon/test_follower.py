@@ -1,4 +1,4 @@
-"""The follower of a store: what it finds is handed out while a long import goes on, and it ends in the middle of one."""
+"""The follower of a store: what it finds is handed out while a long import goes on; it may end in the middle of one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _StopsAtALane(Stop):
 
     follower: Follower | None = None
 
-    @property  # type: ignore[override]
+    @property
     def wanted(self) -> bool:
         """Whether there is a lane."""
         return self.follower is not None and bool(self.follower.lanes)

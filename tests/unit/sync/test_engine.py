@@ -154,7 +154,7 @@ def test_news_does_not_wait_behind_a_backlog() -> None:
 
     house.meanwhile = news
     house.replay(ReplaySettings(window=50), [Job("run", one.run_id) for one in old])
-    sent = [json.loads(r.body) for r in house.requests if r.path.endswith("runs/log-batch")]
+    sent = [json.loads(r.body or b"") for r in house.requests if r.path.endswith("runs/log-batch")]
     live = next(i for i, body in enumerate(sent) if len(body.get("metrics", ())) == 1)
     assert live < 80, f"batch {live} of {len(sent)}"
 
@@ -170,7 +170,7 @@ def test_news_of_a_waiting_run_moves_it_forward() -> None:
 
     house.meanwhile = news
     house.replay(ReplaySettings(window=50))
-    sent = [json.loads(r.body) for r in house.requests if r.path.endswith("runs/log-batch")]
+    sent = [json.loads(r.body or b"") for r in house.requests if r.path.endswith("runs/log-batch")]
     live = next(i for i, body in enumerate(sent) if len(body.get("metrics", ())) == 1)
     assert live < 80, f"batch {live} of {len(sent)}"
 
