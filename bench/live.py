@@ -84,6 +84,7 @@ class _Reader:
 
     def seen(self, run_id: str, logged: Logged) -> float:
         """When a value was there."""
+        self._connection.close()  # the server ends what was quiet for 5 s; the next question connects anew
         while True:
             history = self._ask("GET", f"metrics/get-history?run_id={run_id}&metric_key={KEY}")
             if any(int(metric["step"]) == logged.step for metric in history.get("metrics", ())):
