@@ -14,7 +14,7 @@ PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 # Kinds of servers, as tests/servers/kinds.py names them.
 KINDS ?= 3.17.2-sqlite 3.17.2-postgres 3.17.2-file 2.22.0-sqlite 2.22.0-file
 
-.PHONY: help demo test test-versions postgres lint bench simulate herd soak fault-matrix clean
+.PHONY: help demo test test-versions postgres lint bench bench-scale simulate herd soak fault-matrix clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -47,6 +47,9 @@ lint: $(READY) ## Check style, types and import rules
 
 bench: $(READY) ## Measure, each number beside its yardstick in the same run
 	$(BIN)/python -m bench
+
+bench-scale: $(READY) ## Measure the daemon: 10 million points, live, idle, fair (20 minutes, Linux)
+	$(BIN)/python -m bench --daemon
 
 simulate: $(READY) ## Run the seeded simulator: make simulate SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -30,6 +30,8 @@ from typing import Any
 from localtrack.cli.table import Column, render
 
 MODULES = ("journal", "catalog", "api", "artifacts", "planner", "replay", "uploads")
+#: Of the daemon, as a process, for many minutes: only when they are asked for (`make bench-scale`).
+LONG = ("idle", "live", "fair", "scale")
 KEYS = {"what", "ours", "yardstick", "ratio", "target", "unit"}
 RESULTS = Path(__file__).resolve().parents[1] / ".cache" / "bench.json"
 
@@ -97,11 +99,12 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when a measurement broke (a missed target is told, and is no error)."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Every number beside its yardstick.")
-    parser.add_argument("--only", action="append", choices=MODULES, help="one room (may be given again)")
+    parser.add_argument("--only", action="append", choices=[*MODULES, *LONG], help="one room (may be given again)")
+    parser.add_argument("--daemon", action="store_true", help=f"the daemon, for some 20 minutes: {', '.join(LONG)}")
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="PATH", help="where to write the JSON")
     options = parser.parse_args(arguments)
     results = []
-    for name in options.only or MODULES:
+    for name in options.only or (LONG if options.daemon else MODULES):
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         results.append(measure(name))
     print("\n".join(table(results)))

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from localtrack import TrackingClient
 from localtrack.catalog.catalog import Catalog
@@ -157,6 +157,18 @@ def post(bodies: list[bytes], server: MlflowServer) -> Posted:
     for run_id in runs.values():
         _ask(server, "runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": NOW + 1})
     return Posted(points_ended - points_began, time.perf_counter() - began)
+
+
+def finished(server: MlflowServer, experiment: str) -> int:
+    """How many runs of an experiment have ended."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
+    connection.request("GET", f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment)}")
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    if "experiment" not in found:
+        return 0
+    asked = {"experiment_ids": [found["experiment"]["experiment_id"]], "filter": "attributes.status = 'FINISHED'"}
+    return len(_ask(server, "runs/search", asked).get("runs", []))
 
 
 def _post_all(server: MlflowServer, tasks: SimpleQueue[bytes]) -> None:

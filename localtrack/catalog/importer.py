@@ -20,6 +20,8 @@ from localtrack.journal.reader import Points
 #: import (about 250 bytes a point) and what a kill costs; larger ones are not faster.
 POINTS_PER_WRITE = 25_000
 POINTS_PER_COMMIT = 100_000
+#: As how many points a journal file counts towards a commit: thousands of small ones take long too.
+POINTS_PER_FILE = 500
 #: Records in memory before they are written, for journals without metrics.
 RECORDS_PER_WRITE = 20_000
 
@@ -71,6 +73,9 @@ class Importer:
         try:
             for name in changed:
                 self._bring_file(name, files[name])
+                self._uncommitted += POINTS_PER_FILE
+                if self._uncommitted >= POINTS_PER_COMMIT:
+                    self._commit_and_go_on()
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:

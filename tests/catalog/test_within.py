@@ -40,6 +40,19 @@ def test_a_refresh_within_no_time_stops_at_a_commit(tmp_path: Path) -> None:
         assert catalog.refresh_within(0.0), "nothing is new"
 
 
+def test_a_refresh_within_no_time_stops_between_small_journals(tmp_path: Path) -> None:
+    """Many journals with little in them are no reason to go on: it stops between two of them."""
+    store = Store.at(tmp_path / "store")
+    files = importer.POINTS_PER_COMMIT // importer.POINTS_PER_FILE
+    for _ in range(files + 1):
+        backlog(store, 1)
+    with Catalog(store) as catalog:
+        assert not catalog.refresh_within(0.0)
+        assert sum(journal.upto > 0 for journal in catalog.journals(refresh=False)) == files
+        assert catalog.refresh_within(600.0)
+        assert sum(journal.upto > 0 for journal in catalog.journals(refresh=False)) == files + 1
+
+
 def test_a_refresh_within_no_time_waits_for_no_lock(tmp_path: Path) -> None:
     """While another one imports, it comes back at once, and says that there is nothing to read yet."""
     store = Store.at(tmp_path / "store")

@@ -32,6 +32,8 @@ _FILE_SETTLES_S = 2.5
 _LIVELY_S = 600.0
 #: Longest time without a sign of life, seconds.
 _BEAT_S = 10.0
+#: Seconds of an import after which what is imported so far is handed out: a backlog of days takes minutes to import.
+IMPORT_S = 2.0
 
 
 @final
@@ -43,6 +45,7 @@ class Follower:
         settings, shared, environ: as in `Lanes`.
         stop: looked at all the time.
         changed: called, from several threads, when there may be something new to tell.
+        import_s: seconds of an import after which what is imported so far is handed out.
 
     Attributes:
         trouble: why the store cannot be followed, "" while it is.
@@ -60,6 +63,7 @@ class Follower:
         environ: Mapping[str, str],
         stop: Stop,
         changed: Callable[[], None],
+        import_s: float = IMPORT_S,
     ) -> None:
         self.store = store
         self.trouble = ""
@@ -69,6 +73,7 @@ class Follower:
         self._stop, self._changed = stop, changed
         self._bell = Bell()
         self._filed = False
+        self._import_s = import_s
         self._catalog = Catalog(store)
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
@@ -130,14 +135,20 @@ class Follower:
         watch = Watch(self.store.journals, self._bell.ring, self._file_event)
         try:
             while not self._stop.wanted:
-                began = time.monotonic()
-                self._scan(began)
-                self.lives.look(began)
-                look = self._following.look(whole=began >= self._whole_at)
+                self.beat = began = time.monotonic()
+                imported = self._catalog.refresh_within(self._import_s)
+                if imported:
+                    self._scan(began)
+                    self.lives.look(began)
+                whole = imported and began >= self._whole_at
+                look = self._following.look(whole=whole)
                 if look is not None:
                     self._take(look, began, watch)
+                if whole:
+                    self._whole_at = began + _WHOLE_S
                 self._say("")
-                self._rest(began, watch)
+                if imported:
+                    self._rest(began, watch)
         finally:
             watch.close()
 
@@ -145,7 +156,6 @@ class Follower:
         """Hand out what was found."""
         self._lanes.post(look)
         if look.whole:
-            self._whole_at = now + _WHOLE_S
             self.left = {left.reason: len(left.runs) + len(left.models) for left in look.choice.left}
         self.news_at = self._pace.news_at = now
         if self._events:

@@ -85,7 +85,7 @@ class Engine:
         """There is news of these: let them run, once more when they are at work. A stopped engine takes no more."""
         if not self.results.stopped:
             for job in jobs:
-                self._roster.add(job)
+                self._roster.add(job, news=True)
 
     def take(self) -> list[JobResult]:
         """Results since this was asked last, in the order of ending; a job that ran twice has two.
@@ -202,8 +202,7 @@ class Engine:
                 slot.until, slot.why = until, why
                 heappush(self._sleeping, (until, slot.number))
             case Turn():
-                self._roster.release(slot)
-                self._roster.ready(slot, None)
+                self._roster.turn(slot)
             case Bound():
                 slot.bound = wish
                 self._roster.tell(slot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any
 
 from localtrack_sync.delivery.experiment_job import experiment_job
@@ -18,10 +18,19 @@ _RUNS = "runs"
 IN_EXPERIMENT = frozenset({"run", "model"})
 #: Kinds of jobs that may hold much in memory: only so many may be at work.
 _HOLD_POINTS = frozenset({*IN_EXPERIMENT, VERIFY_RUN})
+#: How often in a row news may go before what has waited longest. A live run has a request or two, a backlog ten for
+#: each turn: so both get about the same.
+NEWS_IN_A_ROW = 8
+#: Places of jobs that hold points which are kept for news, as soon as there was any.
+PLACES_FOR_NEWS = 2
 
 
 class Roster:
     """The jobs that have not ended, and those that others may still ask for.
+
+    Jobs wait in one line and take turns. Of those that came with news while the engine works, the latest goes first:
+    a run that is logged to now does not wait behind thousands that were logged to yesterday. Every ninth job is the one
+    that has waited longest, whatever it is.
 
     Args:
         desk: what all jobs share.
@@ -38,7 +47,11 @@ class Roster:
         self._numbers = 0
         self._slots: dict[int, Slot] = {}
         self._by_key: dict[Key, Slot] = {}
-        self._backlog: deque[Slot] = deque()
+        self._at_work: deque[Slot] = deque()
+        self._line: OrderedDict[int, Slot] = OrderedDict()
+        self._news: OrderedDict[int, Slot] = OrderedDict()  # those in the line that came with news, the latest last
+        self._in_a_row = 0
+        self._kept = 0
         self._active = self._runs_left = 0
         self._begun_at = 0.0
         self._ended_at: dict[Key, float] = {}
@@ -56,16 +69,30 @@ class Roster:
         """Jobs that have not ended, in the order in which they came."""
         return list(self._slots.values())
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, *, news: bool = False) -> None:
         """Let a job run. One that is there and has begun runs once more when it ends: it may have read its run before.
 
         One that ended begins anew; so whoever needs it waits for the new one.
+
+        Args:
+            job: which.
+            news: it comes while others are at work.
         """
         slot = self._by_key.get((job.kind, job.id))
         if slot is None or slot.done:
-            self.spawn((job.kind, job.id), needed=False)
+            slot = self.spawn((job.kind, job.id), needed=False)
         elif slot.begun:
             slot.again = True
+        if news:
+            self._note_news(slot)
+
+    def _note_news(self, slot: Slot) -> None:
+        """It goes before those that wait, until it has had its turn."""
+        slot.news = True
+        self._kept = PLACES_FOR_NEWS
+        if slot.number in self._line:
+            self._news[slot.number] = slot
+            self._news.move_to_end(slot.number)
 
     def works_on(self, key: Key) -> bool:
         """Whether a job of this key has not ended."""
@@ -92,7 +119,7 @@ class Roster:
         self._slots[slot.number] = self._by_key[key] = slot
         self.left += 1
         self._runs_left += key[0] in IN_EXPERIMENT
-        self._backlog.append(slot)
+        self._line[slot.number] = slot
         return slot
 
     def finish(self, slot: Slot) -> None:
@@ -103,7 +130,7 @@ class Roster:
         self.release(slot)
         del self._slots[slot.number]
         if slot.again:
-            self.spawn(slot.key, needed=False)
+            self._note_news(self.spawn(slot.key, needed=False))
         self.tell(slot)
 
     def forget_runs(self) -> None:
@@ -120,23 +147,40 @@ class Roster:
         """The slot can go on. One that is at work goes first: it holds memory that others wait for."""
         slot.answer = answer
         if slot.active:
-            self._backlog.appendleft(slot)
-        else:
-            self._backlog.append(slot)
+            self._at_work.appendleft(slot)
+            return
+        self._line[slot.number] = slot
+        if slot.news:
+            self._news[slot.number] = slot
+
+    def turn(self, slot: Slot) -> None:
+        """The slot has had its turn, and goes on when it is its turn again."""
+        self.release(slot)
+        slot.news = False
+        self.ready(slot, None)
 
     def runnable(self) -> Slot | None:
         """The next job that can go on, within the number of jobs that may be at work."""
-        for _ in range(len(self._backlog)):
-            slot = self._backlog.popleft()
-            if slot.active or isinstance(slot.answer, Ended):
+        if self._at_work:
+            return self._at_work.popleft()
+        news_first = self._news and self._in_a_row < NEWS_IN_A_ROW
+        for news in (True, False) if news_first else (False, True):
+            line = self._news if news else self._line
+            slot = next(reversed(line.values()) if news else iter(line.values()), None)
+            if slot is not None and self._may_begin(slot, news=news):
+                self._in_a_row = self._in_a_row + 1 if news else 0
+                del self._line[slot.number]
+                self._news.pop(slot.number, None)
+                slot.active = not isinstance(slot.answer, Ended)
+                self._active += slot.active
                 return slot
-            if self._active < self._most_active or slot.key[0] not in _HOLD_POINTS:
-                slot.active = True
-                self._active += 1
-                return slot
-            self._backlog.appendleft(slot)
-            return None
         return None
+
+    def _may_begin(self, slot: Slot, *, news: bool) -> bool:
+        """Whether there is a place for a job that waits."""
+        if isinstance(slot.answer, Ended) or slot.key[0] not in _HOLD_POINTS:
+            return True
+        return self._active < self._most_active - (0 if news else self._kept)
 
     def release(self, slot: Slot) -> None:
         """The job holds no points now."""
@@ -165,7 +209,7 @@ class Roster:
 
     def _needed_after_all(self, other: Slot) -> None:
         """An experiment that was asked for on its own turns out to be needed: its job must bind it."""
-        if not other.begun and other in self._backlog:
+        if not other.begun and other.number in self._line:
             other.job = experiment_job(self._desk, other.key[1], needed=True)  # it has not begun: begin as needed
             other.needed = True
 

@@ -28,6 +28,7 @@ class Slot:
         answer: what to send into the generator next; an Ended is thrown instead.
         started: see `steps.Desk`.
         again: there was news while it ran: it runs once more when it ends.
+        news: it came with news while others were at work, and has not had a turn yet.
         active: holds one of the places for jobs that may keep points in memory.
         needed: (experiments) some run waits for it.
         tries: failures of the present request.
@@ -41,6 +42,7 @@ class Slot:
     answer: Any = None
     begun: bool = False
     again: bool = False
+    news: bool = False
     started: float = 0.0
     active: bool = False
     needed: bool = False

@@ -130,7 +130,7 @@ class Following:
         self._mark = Mark()
 
     def look(self, *, whole: bool = False) -> Look | None:
-        """What may have changed since the last look; None when nothing was logged.
+        """What was imported since the last look; None when nothing was. It imports nothing itself.
 
         Args:
             whole: look at everything.
@@ -139,7 +139,7 @@ class Following:
             StoreError: the catalog cannot be used.
             ReplayError: LOCALTRACK_REMOTE is no address of a server.
         """
-        news = self._catalog.news(Mark() if whole else self._mark)
+        news = self._catalog.news(Mark() if whole else self._mark, refresh=False)
         if news is None:
             return None
         if news.whole:

@@ -59,6 +59,7 @@ class House:
         self.most_open = 0
         self.now = 0.0
         self.answer: Callable[[Request], Outcome] = self.remote.handle
+        self.meanwhile: Callable[[Engine], None] = lambda _: None
 
     def replay(self, settings: ReplaySettings | None = None, jobs: list[Job] | None = None) -> dict[str, JobResult]:
         """One pass; every open request is answered only when nothing else can be started."""
@@ -79,6 +80,7 @@ class House:
                     if waiting:
                         job, request = waiting.pop(0)
                         self.requests.append(request)
+                        self.meanwhile(engine)
                         engine.feed(job, self.answer(request), self.now)
                     else:
                         assert until is not None, "idle for ever"
@@ -145,6 +147,53 @@ def test_a_long_run_does_not_hold_up_the_others() -> None:
     ended = [given["run_id"] for given in house.sent("runs/update")]
     assert ended[-1] == next(r.run_id for r in house.remote.runs.values() if r.tags["localtrack.uid"] == "long")
     assert len(ended) == 6
+
+
+def test_news_does_not_wait_behind_a_backlog() -> None:
+    """A run that is logged to now is delivered while most of a hundred older ones still wait."""
+    old = [run(f"old{i}") for i in range(100)]
+    house = House(*old, run("live"), points={f"old{i}": points(200) for i in range(100)} | {"live": points(1)})
+
+    def news(engine: Engine) -> None:
+        if len(house.requests) == 60:
+            engine.add([Job("run", "live")])
+
+    house.meanwhile = news
+    house.replay(ReplaySettings(window=50), [Job("run", one.run_id) for one in old])
+    sent = [json.loads(r.body or b"") for r in house.requests if r.path.endswith("runs/log-batch")]
+    live = next(i for i, body in enumerate(sent) if len(body.get("metrics", ())) == 1)
+    assert live < 80, f"batch {live} of {len(sent)}"
+
+
+def test_news_of_a_waiting_run_moves_it_forward() -> None:
+    """The last of a hundred runs that wait is delivered soon once it is logged to."""
+    old = [run(f"old{i}") for i in range(100)]
+    house = House(*old, run("live"), points={f"old{i}": points(200) for i in range(100)} | {"live": points(1)})
+
+    def news(engine: Engine) -> None:
+        if len(house.requests) == 60:
+            engine.add([Job("run", "live")])
+
+    house.meanwhile = news
+    house.replay(ReplaySettings(window=50))
+    sent = [json.loads(r.body or b"") for r in house.requests if r.path.endswith("runs/log-batch")]
+    live = next(i for i, body in enumerate(sent) if len(body.get("metrics", ())) == 1)
+    assert live < 80, f"batch {live} of {len(sent)}"
+
+
+def test_news_without_end_does_not_starve_a_backlog() -> None:
+    """Runs that are logged to all the time leave their share to those that wait."""
+    old = [run(f"old{i}") for i in range(20)]
+    live = [f"live{i}" for i in range(30)]
+    house = House(*old, *(run(one) for one in live), points={f"old{i}": points(200) for i in range(20)})
+
+    def news(engine: Engine) -> None:
+        if any(engine.works_on(Job("run", one.run_id)) for one in old):
+            engine.add(Job("run", one) for one in live)
+
+    house.meanwhile = news
+    ended = house.replay(ReplaySettings(window=50), [Job("run", one.run_id) for one in old])
+    assert all(result.ending is Ending.DELIVERED for result in ended.values())
 
 
 def test_few_runs_hold_points_in_memory_at_once() -> None:
