@@ -76,7 +76,8 @@ class _Service:
         self._started = time.time()
         shared = load(environ)
         self._followers = [
-            Follower(Store.at(path), settings, shared, environ, stop, self._bell.ring) for path in settings.stores
+            Follower(Store.at(path), settings, shared, environ, stop, self._bell.ring)
+            for path in {os.path.realpath(path): path for path in reversed(settings.stores)}.values()  # names of one
         ]
         self._changes = {follower.store: Changes() for follower in self._followers}
         self._line = ""
@@ -159,7 +160,9 @@ class _Service:
         return all(now - part.beat < _HANGS_S for part in parts if part.alive)
 
     def _idle_for(self) -> float:
-        """Seconds for which nothing was logged, delivered or owed, and no trainer lived."""
+        """Seconds for which nothing was logged, and nothing that could be delivered was left; 0 when something is."""
         now = time.monotonic()
-        busy = any(lane.facts.standing is not Standing.IDLE for follower in self._followers for lane in follower.lanes)
+        lanes = [lane.facts for follower in self._followers for lane in follower.lanes]
+        busy = any(one.standing is not Standing.IDLE or one.lag_s for one in lanes)
+        busy = busy or any(follower.trouble for follower in self._followers)
         return 0.0 if busy else now - max((follower.news_at for follower in self._followers), default=now)
