@@ -73,7 +73,7 @@ class Follower:
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
         self._pace = Pace(settings.poll_seconds, settings.poll_seconds_without_events)
-        self._whole_at = self._scan_at = 0.0
+        self._whole_at = self._scan_at = self._mend_at = 0.0
         self._events = settings.watch != "polling" and (settings.watch == "events" or events_exist(store.path))
         self._thread = threading.Thread(target=self._work, name="localtrack-follow", daemon=True)
 
@@ -131,6 +131,7 @@ class Follower:
             while not self._stop.wanted:
                 began = time.monotonic()
                 self._check_there()
+                self._mend_catalog(began)
                 self._scan(began)
                 look = self._following.look(whole=began >= self._whole_at)
                 if look is not None:
@@ -144,6 +145,12 @@ class Follower:
         """A store that went away is not made again: it may lie on a disk that somebody took out."""
         if not os.path.isdir(self.store.journals):
             raise StoreError(f"The store {self.store.path} is gone; it is followed again when it is back.")
+
+    def _mend_catalog(self, now: float) -> None:
+        """A disk that was full may have room by now; until then the catalog is in memory."""
+        if self._catalog.read_only and now >= self._mend_at:
+            self._catalog.write_again()
+            self._mend_at = time.monotonic() + self._settings.poll_seconds
 
     def _take(self, look: Look, now: float, watch: Watch) -> None:
         """Hand out what was found."""
