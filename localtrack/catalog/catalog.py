@@ -72,12 +72,13 @@ class Catalog:
         self, store: Store, *, read_only: bool = False, open_source: Callable[[str], Source] = open_journal
     ) -> None:
         self.store = store
-        self.read_only = read_only
+        self.read_only = self._never_writes = read_only
         self._open_source = open_source
         self._upkeep = Upkeep(store, open_source, network=on_network(store.path))
         self._readers = Readers(store.catalog)
         self._memory: sqlite3.Connection | None = None
         self._memory_lock = threading.RLock()
+        self._memories = 0
         self._fork_holds = False
         self._settled = Settled()
         forking.register(self)
@@ -130,6 +131,27 @@ class Catalog:
             self.read_only = True
             self._refresh_memory()
 
+    def write_again(self) -> bool:
+        """Try whether the catalog can be written by now, where it could not (`read_only`): for whoever lives long.
+
+        Costs an import of what the file lacks.
+
+        Returns:
+            Whether it is the file that is read from now on.
+        """
+        if self._never_writes or not self.read_only:
+            return not self.read_only
+        try:
+            self._upkeep.bring(files.scan(self.store.journals), frozenset())
+        except (OSError, sqlite3.Error) as error:
+            if not is_unwritable(error):
+                raise
+            return False
+        with self._memory_lock:
+            self.read_only = False
+            self._drop_memory()
+        return True
+
     def _look_up(self) -> Settled:
         """Learn from the catalog which files it holds wholly: another process may have imported them."""
         file = database.exists(self.store.catalog)
@@ -151,13 +173,25 @@ class Catalog:
 
     def _refresh_memory(self) -> None:
         with self._memory_lock:
+            if not self._is_in_memory():
+                return
             importer = Importer(self._in_memory(), self.store.journals, self._open_source)
             importer.bring(files.scan(self.store.journals))
 
     def _in_memory(self) -> sqlite3.Connection:
         if self._memory is None:
             self._memory = database.open_to_write(database.MEMORY, network=False)
+            self._memories += 1
         return self._memory
+
+    def _drop_memory(self) -> None:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+
+    def _file(self) -> tuple[int, int] | None:
+        """Which catalog is read: another one numbers its journals differently."""
+        return (-1, self._memories) if self._is_in_memory() else database.exists(self.store.catalog)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T], *, refresh: bool) -> T:
         """The answer, from one state of the catalog; a damaged one is built again and asked once more."""
@@ -168,7 +202,8 @@ class Catalog:
                 self.refresh()  # another process made the store while we looked: now it is the file that counts
         if self._is_in_memory():
             with self._memory_lock:
-                return question(self._in_memory())
+                if self._is_in_memory():
+                    return question(self._in_memory())
         try:
             with self._readers.lend() as connection:
                 return question(connection)
@@ -185,9 +220,7 @@ class Catalog:
         self._readers.close()
         self._upkeep.close()
         with self._memory_lock:
-            if self._memory is not None:
-                self._memory.close()
-                self._memory = None
+            self._drop_memory()
 
     def __del__(self) -> None:
         # Users of the API have nothing to close, and Python 3.13 warns of connections that are left to the collector.
@@ -386,7 +419,7 @@ class Catalog:
         """What may have changed since the mark of the last answer (`Mark()`: all); None when nothing was imported."""
         if refresh:
             self.refresh()
-        file = database.exists(self.store.catalog)
+        file = self._file()
         return self._ask(lambda db: news(db, file, since), refresh=False)
 
     def journals(self, *, refresh: bool = True) -> list[JournalEntry]:

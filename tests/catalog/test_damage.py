@@ -16,6 +16,7 @@ import pytest
 from localtrack.catalog import database
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import JournalEntry
+from localtrack.catalog.news import Mark
 from localtrack.entities import Metric, Param, RunTag, ViewType
 from localtrack.errors import StoreError, TooNewError
 from localtrack.journal import ops
@@ -304,6 +305,40 @@ def test_a_store_that_cannot_be_written_is_read_in_memory(store: Store, open_jou
         journal.append_metric(RUN, "loss", 1.0, MS, 0)
         assert steps(catalog) == [0]
         assert len(catalog.journals()) == 1
+    assert not os.path.exists(store.catalog)
+
+
+def test_a_store_that_can_be_written_again_is(store: Store, open_journal: OpenJournal) -> None:
+    """Who lives long asks now and then: the catalog in memory is given up, and what is new since is told once."""
+    journal = open_journal(MS)
+    os.mkdir(os.path.join(store.path, "catalog.lock"))
+    journal.append(ops.RunCreate(RUN, "7", "n", "me", MS))
+    with Catalog(store) as catalog:
+        first = catalog.news(Mark())
+        assert first is not None
+        assert first.whole
+        assert not catalog.write_again()
+        assert catalog.news(first.mark) is None
+        os.rmdir(os.path.join(store.path, "catalog.lock"))
+        assert catalog.write_again()
+        assert not catalog.read_only
+        second = catalog.news(first.mark)
+        assert second is not None
+        assert second.whole, "the file numbers its journals differently"
+        assert catalog.news(second.mark) is None
+        assert [run.run_id for run in second.runs] == [RUN]
+        journal.append_metric(RUN, "loss", 1.0, MS, 0)
+        assert steps(catalog) == [0]
+        assert catalog.write_again()
+    assert os.path.exists(store.catalog)
+
+
+def test_a_catalog_that_must_not_write_never_does(store: Store, open_journal: OpenJournal) -> None:
+    """`write_again` changes nothing of what was asked for."""
+    filled(open_journal(MS))
+    with Catalog(store, read_only=True) as catalog:
+        assert not catalog.write_again()
+        assert catalog.read_only
     assert not os.path.exists(store.catalog)
 
 

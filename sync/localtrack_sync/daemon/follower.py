@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import final
 
 from localtrack.catalog.catalog import Catalog
-from localtrack.errors import LocaltrackError
+from localtrack.errors import LocaltrackError, StoreError
 from localtrack.settings import Settings
 from localtrack.store import Store
 from localtrack_sync.daemon.bell import Bell
@@ -20,6 +21,7 @@ from localtrack_sync.daemon.lanes import Lanes
 from localtrack_sync.daemon.lives import Lives
 from localtrack_sync.daemon.pace import AGAIN_CAP_S, BUSY_S, Pace, pause_after_failure
 from localtrack_sync.daemon.watch import Watch, events_exist
+from localtrack_sync.daemon.words import words_of
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Following, Look
 from localtrack_sync.store.found_files import find_files
@@ -72,14 +74,14 @@ class Follower:
         self._settings, self._shared, self._environ = settings, shared, environ
         self._stop, self._changed = stop, changed
         self._bell = Bell()
-        self._filed = False
+        self._filed = self._made = False
         self._import_s = import_s
         self._catalog = Catalog(store)
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
         self.lives = Lives(self._catalog, settings)
         self._pace = Pace(settings.poll_seconds, settings.poll_seconds_without_events)
-        self._whole_at = self._scan_at = 0.0
+        self._whole_at = self._scan_at = self._mend_at = 0.0
         self._events = settings.watch != "polling" and (settings.watch == "events" or events_exist(store.path))
         self._thread = threading.Thread(target=self._work, name="localtrack-follow", daemon=True)
 
@@ -120,7 +122,7 @@ class Follower:
                 try:
                     self._follow()
                 except (LocaltrackError, OSError, sqlite3.Error) as error:
-                    self._say(getattr(error, "message", str(error)))
+                    self._say(words_of(error))
                 except Exception as error:  # noqa: BLE001 - an invariant broke: it is told, and tried again
                     where = traceback.format_exc(limit=-3)
                     self._say(f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}")
@@ -131,11 +133,15 @@ class Follower:
 
     def _follow(self) -> None:
         """Until somebody wants it to stop, or something goes wrong."""
-        self.store.make()
+        if not self._made:
+            self.store.make()
+            self._made = True
         watch = Watch(self.store.journals, self._bell.ring, self._file_event)
         try:
             while not self._stop.wanted:
                 self.beat = began = time.monotonic()
+                self._check_there()
+                self._mend_catalog(began)
                 imported = self._catalog.refresh_within(self._import_s)
                 if imported:
                     self._scan(began)
@@ -151,6 +157,17 @@ class Follower:
                     self._rest(began, watch)
         finally:
             watch.close()
+
+    def _check_there(self) -> None:
+        """A store that went away is not made again: it may lie on a disk that somebody took out."""
+        if not os.path.isdir(self.store.journals):
+            raise StoreError(f"The store {self.store.path} is gone; it is followed again when it is back.")
+
+    def _mend_catalog(self, now: float) -> None:
+        """A disk that was full may have room by now; until then the catalog is in memory."""
+        if self._catalog.read_only and now >= self._mend_at:
+            self._catalog.write_again()
+            self._mend_at = time.monotonic() + self._settings.poll_seconds
 
     def _take(self, look: Look, now: float, watch: Watch) -> None:
         """Hand out what was found."""

@@ -13,12 +13,13 @@ from typing import final
 from urllib.parse import urlsplit
 
 from localtrack.catalog.catalog import Catalog
-from localtrack.errors import BusyError, CredentialError, LocaltrackError
+from localtrack.errors import BusyError, CredentialError, LocaltrackError, StoreError
 from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.counts import Counts
 from localtrack_sync.daemon.deliverer import Deliverer, Seen
 from localtrack_sync.daemon.facts import RemoteFacts, Standing
 from localtrack_sync.daemon.parcel import Parcel
+from localtrack_sync.daemon.words import words_of
 from localtrack_sync.engine.schedule import Gate
 from localtrack_sync.protocol.gate import Condition, GateSettings
 from localtrack_sync.protocol.limits import DIALECTS
@@ -34,6 +35,8 @@ _AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
 _BUSY_S = 2.0
 #: Seconds between two statements of how it stands.
 _TELL_S = 0.5
+#: Seconds between two looks at whether lock and delivery state are still what is open here.
+_THERE_S = 5.0
 #: Longest time without a sign of life while nothing is to be done, seconds.
 _IDLE_S = 10.0
 
@@ -137,7 +140,7 @@ class Lane:
             except CredentialError as error:
                 self._stand(Standing.PAUSED, error.message)
             except (LocaltrackError, OSError, sqlite3.Error) as error:
-                self._stand(Standing.FAILED, getattr(error, "message", str(error)))
+                self._stand(Standing.FAILED, words_of(error))
             except Exception as error:  # noqa: BLE001 - an invariant broke: this lane stops, the others and the training go on
                 where = traceback.format_exc(limit=-3)
                 self._stand(
@@ -163,7 +166,7 @@ class Lane:
         """From lock to end: until somebody wants it to stop, or something goes wrong that no engine can handle."""
         store, remote, how = self._catalog.store, self.address.remote, self._settings.sync
         with (
-            ReplayLock(remote.lock_path(store), holder(how.command)),
+            ReplayLock(remote.lock_path(store), holder(how.command)) as lock,
             StateDb(remote.state_path(store), remote) as state,
         ):
             wires = connect(store, self.address, how)
@@ -172,7 +175,7 @@ class Lane:
                 bench = Bench(self._catalog, state, wires, settings, how.clock, how.wall, self._rng)
                 with self._stop.waking(wires.wake):
                     self._begin_again(wires.wake)
-                    self._drive(self._deliverer(bench, state))
+                    self._drive(self._deliverer(bench, state), lambda: lock.is_there and state.is_there)
             finally:
                 self._wake = self._bell.ring
                 wires.close(0.5)
@@ -200,9 +203,14 @@ class Lane:
             self._all.join(parcel)
         return parcel
 
-    def _drive(self, deliverer: Deliverer) -> None:
+    def _drive(self, deliverer: Deliverer, is_there: Callable[[], bool]) -> None:
+        looked_at = 0.0
         while True:
             self.beat = time.monotonic()
+            if self.beat >= looked_at + _THERE_S:
+                looked_at = self.beat
+                if not is_there():
+                    raise StoreError(f"The delivery state of {self.address.remote} was removed while it was in use.")
             busy = deliverer.step()
             self._tell(deliverer, now=busy is False)
             if busy:

@@ -77,7 +77,8 @@ class _Service:
         self._busy_at = time.monotonic()
         shared = load(environ)
         self._followers = [
-            Follower(Store.at(path), settings, shared, environ, stop, self._bell.ring) for path in settings.stores
+            Follower(Store.at(path), settings, shared, environ, stop, self._bell.ring)
+            for path in {os.path.realpath(path): path for path in reversed(settings.stores)}.values()  # names of one
         ]
         self._changes = {follower.store: Changes() for follower in self._followers}
         self._line = ""
@@ -165,7 +166,7 @@ class _Service:
         """Seconds for which nothing was logged, delivered or owed, and no trainer lived or may come back."""
         now = time.monotonic()
         remotes = [lane.facts for follower in self._followers for lane in follower.lanes]
-        owing = any(facts.standing is not Standing.IDLE or facts.lag_s for facts in remotes)
-        if owing or any(follower.lives.busy for follower in self._followers):
+        busy = any(facts.standing is not Standing.IDLE or facts.lag_s for facts in remotes)
+        if busy or any(follower.lives.busy or follower.trouble for follower in self._followers):
             self._busy_at = now
         return now - max([self._busy_at, *(follower.news_at for follower in self._followers)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from localtrack_sync.shell.replay import Bench, Report, Stop, Watcher, inspect
 from localtrack_sync.shell.session import SyncSettings, connect
 from localtrack_sync.store.accounts import logged_model_account, run_account
 from localtrack_sync.store.choice import Errand
-from localtrack_sync.store.state import StateReader
+from localtrack_sync.store.state import StateReader, exists
 from localtrack_sync.verification.verify_experiment import VERIFY_EXPERIMENT
 from localtrack_sync.verification.verify_model import VERIFY_MODEL
 from localtrack_sync.verification.verify_run import VERIFY_RUN
@@ -103,7 +102,7 @@ def run_verification(
     """
     began = time.monotonic()
     path = errand.address.remote.state_path(catalog.store)
-    reader = StateReader(path) if os.path.exists(path) else None
+    reader = StateReader(path) if exists(path) else None
     try:
         wires = connect(catalog.store, errand.address, settings)
         try:

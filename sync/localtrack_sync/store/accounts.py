@@ -23,7 +23,7 @@ from localtrack_sync.protocol.request import PARENT_TAG
 from localtrack_sync.remote.remotes import Address, Remote, is_remote, parse_remote
 from localtrack_sync.store.books import RunAccount, account, ledger_of, model_account, untouched, untouched_model
 from localtrack_sync.store.choice import Errand, Item
-from localtrack_sync.store.state import StateReader
+from localtrack_sync.store.state import StateReader, exists
 
 __all__ = ["RemoteAccount", "RunAccount", "accounts_of"]
 
@@ -155,7 +155,8 @@ def run_account(
         return untouched(entry)
     assert state is not None
     desired = catalog.desired_run(entry.run_id, refresh=False)
-    assert desired is not None, "a run of the index is in the catalog"
+    if desired is None:
+        return untouched(entry)  # the catalog is being built again
     ledger = ledger_of("run", entry.run_id, records)
     after = {mark.incarnation: mark.upto for mark in ledger.watermarks.values()}
     beyond = catalog.count_points(entry.run_id, after, refresh=False)
@@ -185,7 +186,8 @@ def logged_model_account(
     if not records:
         return untouched_model(entry, experiment)
     desired = catalog.desired_model(entry.model_id, refresh=False)
-    assert desired is not None, "a model of the index is in the catalog"
+    if desired is None:
+        return untouched_model(entry, experiment)
     assert state is not None, "records come from a state"
     settings = ReplaySettings(dialect=state.remote.dialect)
     files = catalog.files(entry.model_id, refresh=False) if entry.files else ()
@@ -197,7 +199,7 @@ def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
     path = errand.address.remote.state_path(catalog.store)
     names = {entry.experiment_id: entry.experiment_name for entry in errand.runs}
     with ExitStack() as opened:
-        state = opened.enter_context(StateReader(path)) if os.path.exists(path) else None
+        state = opened.enter_context(StateReader(path)) if exists(path) else None
         settled = state.settled() if state is not None else {}
         runs = [run_account(catalog, state, entry, settled) for entry in errand.runs]
         return runs + [logged_model_account(catalog, state, entry, settled, names) for entry in errand.models]
@@ -233,7 +235,7 @@ def id_of(entry: Item) -> str:
 
 def state_paths(store: Store) -> list[str]:
     """The delivery states of a store."""
-    return sorted(glob.glob(os.path.join(glob.escape(store.sync), "*.db")))
+    return sorted(filter(exists, glob.glob(os.path.join(glob.escape(store.sync), "*.db"))))
 
 
 @dataclass(slots=True)

@@ -118,6 +118,11 @@ class NamedLock:
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, json.dumps(asdict(holder)).encode(), 0)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the lock that is held is still the file at its path: one that was removed keeps nobody out."""
+        return self._handle is not None and _is_at(self._handle, self._path)
+
     def release(self) -> None:
         """Give the lock back; nothing happens when it is not held."""
         handle, self._handle = self._handle, None
@@ -222,7 +227,7 @@ def _flock(handle: int, kind: int, path: str) -> bool:
 def _is_at(handle: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
+    except OSError:  # removed, or its directory is
         return False
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from types import TracebackType
 from typing import TypeVar, cast, final
@@ -60,11 +60,20 @@ class StateDb:
             make_private(path)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
             self.remote = remote
+            self._file = os.stat(path)
             try:
                 _prepare(self._db, path, remote)
             except BaseException:
                 self._db.close()
                 raise
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the open file is still the one at its path: what is written to one that was removed is lost."""
+        try:
+            return os.path.samestat(self._file, os.stat(self._path))
+        except OSError:
+            return False
 
     def save(self, save: Save) -> None:
         """Perform a `Save`: seen by every later `load` at once, on the disk after the next `flush`.
@@ -228,6 +237,17 @@ class StateReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def exists(path: str) -> bool:
+    """Whether there is a delivery state: a file that somebody is just making, or died while making, is none yet."""
+    if not os.path.exists(path):
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=_BUSY_S)) as db:
+            return not _is_empty(db)
+    except sqlite3.Error:
+        return True  # whoever reads it says what is wrong
 
 
 def schema() -> list[str]:
