@@ -68,7 +68,7 @@ class Follower:
         self._settings, self._shared, self._environ = settings, shared, environ
         self._stop, self._changed = stop, changed
         self._bell = Bell()
-        self._filed = self._made = False
+        self._filed = self._made = self._deaf = False
         self._catalog = Catalog(store)
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
@@ -80,7 +80,7 @@ class Follower:
     @property
     def watching(self) -> str:
         """How it learns of news: "events" or "polling"."""
-        return "events" if self._events else "polling"
+        return "events" if self._events and not self._deaf else "polling"
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -167,8 +167,10 @@ class Follower:
     def _rest(self, began: float, watch: Watch) -> None:
         """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""
         now = time.monotonic()
-        if self._events and not self._pace.busy(now) and not watch.armed and watch.arm():
-            return  # what was written before the watch was there rang no bell: look once
+        if self._events and not self._pace.busy(now) and not watch.armed:
+            self._deaf = not watch.arm()
+            if not self._deaf:
+                return  # what was written before the watch was there rang no bell: look once
         if self._pace.busy(now):
             watch.disarm()
         seconds = self._pace.next_look(began, now, events=watch.armed)

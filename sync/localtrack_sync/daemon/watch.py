@@ -21,8 +21,9 @@ from localtrack.journal.mounts import on_network
 
 #: What says that something was written; opening and closing for reading (our own) does not.
 _WRITTEN: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, DirCreatedEvent]
-#: Artifact directories that are watched at once; the system allows a user only so many watches in all.
-_MOST_DIRECTORIES = 128
+#: Artifact directories that are watched at once. Linux allows all programs of a user 128 instances of inotify by
+#: default, and watchdog before version 7 takes one for each: editors and desktops need some too.
+MOST_DIRECTORIES = 32
 
 
 def events_exist(path: str) -> bool:
@@ -41,13 +42,22 @@ class Watch:
         journals: directory of the journals; it may not exist yet.
         logged: called, from watchdog's thread, when a journal was written to.
         filed: the same for an artifact directory.
+        observer: makes what watches; watchdog's best for this system unless a test wants another.
 
     Attributes:
         trouble: why something cannot be watched, "" when all is.
     """
 
-    def __init__(self, journals: str, logged: Callable[[], None], filed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journals: str,
+        logged: Callable[[], None],
+        filed: Callable[[], None],
+        observer: Callable[[], BaseObserver] = Observer,
+    ) -> None:
         self._journals = journals
+        self._make_observer = observer
+        self._place: tuple[int, int] | None = None
         self._logged, self._filed = _Handler(logged), _Handler(filed)
         self._observer: BaseObserver | None = None
         self._armed: ObservedWatch | None = None
@@ -56,12 +66,14 @@ class Watch:
 
     @property
     def armed(self) -> bool:
-        """Whether a write to a journal would ring the bell."""
-        return self._armed is not None
+        """Whether a write to a journal would ring the bell: not when its directory is another one by now."""
+        return self._armed is not None and self._place == _place_of(self._journals)
 
     def arm(self) -> bool:
         """Watch the journals; False where that cannot be done (`trouble` says why). Look once afterwards."""
-        if self._armed is None:
+        if not self.armed:
+            self.disarm()
+            self._place = _place_of(self._journals)
             self._armed = self._schedule(self._logged, self._journals, recursive=False)
         return self._armed is not None
 
@@ -73,7 +85,7 @@ class Watch:
 
     def directories(self, wanted: list[str]) -> None:
         """Watch these artifact directories with all that is in them, as far as they exist, and no others."""
-        keep = {path for path in wanted[:_MOST_DIRECTORIES] if os.path.isdir(path)}
+        keep = {path for path in wanted[:MOST_DIRECTORIES] if os.path.isdir(path)}
         for path in self._directories.keys() - keep:
             self._unschedule(self._directories.pop(path))
         for path in sorted(keep - self._directories.keys()):
@@ -94,7 +106,7 @@ class Watch:
     def _schedule(self, handler: FileSystemEventHandler, path: str, *, recursive: bool) -> ObservedWatch | None:
         try:
             if self._observer is None:
-                observer = Observer()
+                observer = self._make_observer()
                 observer.start()
                 self._observer = observer
             watch = self._observer.schedule(handler, path, recursive=recursive, event_filter=_WRITTEN)
@@ -107,6 +119,15 @@ class Watch:
     def _unschedule(self, watch: ObservedWatch) -> None:
         if self._observer is not None:
             _quietly(lambda: self._observer.unschedule(watch) if self._observer is not None else None)
+
+
+def _place_of(path: str) -> tuple[int, int] | None:
+    """Device and inode of a directory, None when there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _quietly(act: Callable[[], None]) -> None:
