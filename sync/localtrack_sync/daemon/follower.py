@@ -16,6 +16,7 @@ from localtrack.settings import Settings
 from localtrack.store import Store
 from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
+from localtrack_sync.daemon.finder import Finder
 from localtrack_sync.daemon.lane import Lane
 from localtrack_sync.daemon.lanes import Lanes
 from localtrack_sync.daemon.pace import BUSY_S, Pace
@@ -23,12 +24,9 @@ from localtrack_sync.daemon.watch import Watch, events_exist
 from localtrack_sync.daemon.words import words_of
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Following, Look
-from localtrack_sync.store.found_files import find_files
 
 #: Seconds between two looks at everything, whatever the marks say.
 _WHOLE_S = 600.0
-#: Seconds until a file that was just written has settled and is looked at (`artifacts.scan.register` waits 2).
-_FILE_SETTLES_S = 2.5
 #: Seconds until a store that could not be used is tried again; doubles up to the cap.
 _AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
 #: Longest time without a sign of life, seconds.
@@ -68,12 +66,13 @@ class Follower:
         self._settings, self._shared, self._environ = settings, shared, environ
         self._stop, self._changed = stop, changed
         self._bell = Bell()
-        self._filed = self._made = self._deaf = False
+        self._made = self._deaf = False
         self._catalog = Catalog(store)
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
+        self._finder = Finder(self._catalog, settings.artifact_scan_seconds, stop, self._bell.ring)
         self._pace = Pace(settings.poll_seconds, settings.poll_seconds_without_events)
-        self._whole_at = self._scan_at = self._mend_at = 0.0
+        self._whole_at = self._mend_at = 0.0
         self._events = settings.watch != "polling" and (settings.watch == "events" or events_exist(store.path))
         self._thread = threading.Thread(target=self._work, name="localtrack-follow", daemon=True)
 
@@ -100,6 +99,7 @@ class Follower:
         """Wait for its end and that of its lanes; whether it came."""
         until = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
+        self._finder.join(min(1.0, timeout_s))  # one that reads a large file is left behind: nothing depends on it
         ended = [lane.join(max(0.0, until - time.monotonic())) for lane in self.lanes]
         return not self._thread.is_alive() and all(ended)
 
@@ -126,17 +126,17 @@ class Follower:
         if not self._made:
             self.store.make()
             self._made = True
-        watch = Watch(self.store.journals, self._bell.ring, self._file_event)
+        watch = Watch(self.store.journals, self._bell.ring, self._finder.hint)
         try:
             while not self._stop.wanted:
                 began = time.monotonic()
                 self._check_there()
                 self._mend_catalog(began)
-                self._scan(began)
                 look = self._following.look(whole=began >= self._whole_at)
                 if look is not None:
                     self._take(look, began, watch)
-                self._say("")
+                self._finder.start()  # when all is imported: the first look may take long
+                self._say(self._finder.trouble)
                 self._rest(began, watch)
         finally:
             watch.close()
@@ -174,25 +174,10 @@ class Follower:
         if self._pace.busy(now):
             watch.disarm()
         seconds = self._pace.next_look(began, now, events=watch.armed)
-        if self._wait(min(seconds, max(self._scan_at - now, BUSY_S))):
+        if self._wait(seconds):
             watch.disarm()
             # One event is the first of many; a look that finds nothing listens again.
             self._wait(max(0.0, began + BUSY_S - time.monotonic()))
-
-    def _scan(self, now: float) -> None:
-        """Register files that others wrote straight into artifact directories."""
-        if self._filed:
-            self._filed = False
-            self._scan_at = min(self._scan_at, now + _FILE_SETTLES_S)
-        if now < self._scan_at:
-            return
-        find_files(self._catalog)
-        ended = time.monotonic()
-        self._scan_at = ended + Pace.next_scan(ended - now, self._settings.artifact_scan_seconds)
-
-    def _file_event(self) -> None:
-        self._filed = True
-        self._bell.ring()
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:
