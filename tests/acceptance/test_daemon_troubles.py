@@ -323,6 +323,7 @@ def test_a_mistake_stops_one_lane_only(tmp_path: Path, mlflow_server: MlflowServ
         assert broken.facts.standing is Standing.FAILED
         assert "a mistake in localtrack: AssertionError: the clock is broken" in broken.facts.trouble
         assert "test_daemon_troubles.py" in broken.facts.trouble, "where"
+        until(lambda: broken.facts.lag_s > 0.5, "the lag of what waits there")
         until(lambda: delivered(made.store, other.url), "all of it elsewhere")
         made.run("three", 3)
         street.post()
