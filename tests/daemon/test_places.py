@@ -23,9 +23,10 @@ def test_a_state_knows_when_its_file_is_gone_or_another_one(tmp_path: Path) -> N
     with StateDb(path, REMOTE) as state:
         assert state.is_there
         os.rename(path, tmp_path / "b.db")
-        assert not state.is_there
+        after = [state.is_there]
         Path(path).write_bytes(b"")
-        assert not state.is_there
+        after.append(state.is_there)
+        assert after == [False, False]
 
 
 def test_a_lock_knows_when_its_file_is_gone(tmp_path: Path) -> None:
@@ -35,11 +36,12 @@ def test_a_lock_knows_when_its_file_is_gone(tmp_path: Path) -> None:
     lock = ReplayLock(str(path), holder("test"))
     assert not lock.is_there
     with lock:
-        assert lock.is_there
+        before = lock.is_there
         path.unlink()
-        assert not lock.is_there
+        after = [lock.is_there]
         path.parent.rmdir()
-        assert not lock.is_there
+        after.append(lock.is_there)
+        assert (before, after) == (True, [False, False])
 
 
 def test_a_state_that_is_just_being_made_is_none_yet(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from localtrack.settings import Settings
 from localtrack.store import Store
 from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
+from localtrack_sync.daemon.finder import Finder
 from localtrack_sync.daemon.lane import Lane
 from localtrack_sync.daemon.lanes import Lanes
 from localtrack_sync.daemon.lives import Lives
@@ -24,12 +25,9 @@ from localtrack_sync.daemon.watch import Watch, events_exist
 from localtrack_sync.daemon.words import words_of
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Following, Look
-from localtrack_sync.store.found_files import find_files
 
 #: Seconds between two looks at everything, whatever the marks say.
 _WHOLE_S = 600.0
-#: Seconds until a file that was just written has settled and is looked at (`artifacts.scan.register` waits 2).
-_FILE_SETTLES_S = 2.5
 #: Seconds without news after which a run's artifact directory is not watched: it may have died. Scans still see it.
 _LIVELY_S = 600.0
 #: Longest time without a sign of life, seconds.
@@ -74,21 +72,22 @@ class Follower:
         self._settings, self._shared, self._environ = settings, shared, environ
         self._stop, self._changed = stop, changed
         self._bell = Bell()
-        self._filed = self._made = False
+        self._made = self._deaf = False
         self._import_s = import_s
         self._catalog = Catalog(store)
         self._lanes = Lanes(self._catalog, settings, shared, environ, stop, changed)
         self._following = Following(self._catalog, shared, environ)
+        self._finder = Finder(self._catalog, settings.artifact_scan_seconds, stop, self._bell.ring)
         self.lives = Lives(self._catalog, settings)
         self._pace = Pace(settings.poll_seconds, settings.poll_seconds_without_events)
-        self._whole_at = self._scan_at = self._mend_at = 0.0
+        self._whole_at = self._mend_at = 0.0
         self._events = settings.watch != "polling" and (settings.watch == "events" or events_exist(store.path))
         self._thread = threading.Thread(target=self._work, name="localtrack-follow", daemon=True)
 
     @property
     def watching(self) -> str:
         """How it learns of news: "events" or "polling"."""
-        return "events" if self._events else "polling"
+        return "events" if self._events and not self._deaf else "polling"
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -108,6 +107,7 @@ class Follower:
         """Wait for its end and that of its lanes; whether it came."""
         until = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
+        self._finder.join(min(1.0, timeout_s))  # one that reads a large file is left behind: nothing depends on it
         ended = [lane.join(max(0.0, until - time.monotonic())) for lane in self.lanes]
         return not self._thread.is_alive() and all(ended)
 
@@ -136,7 +136,7 @@ class Follower:
         if not self._made:
             self.store.make()
             self._made = True
-        watch = Watch(self.store.journals, self._bell.ring, self._file_event)
+        watch = Watch(self.store.journals, self._bell.ring, self._finder.hint)
         try:
             while not self._stop.wanted:
                 self.beat = began = time.monotonic()
@@ -144,7 +144,6 @@ class Follower:
                 self._mend_catalog(began)
                 imported = self._catalog.refresh_within(self._import_s)
                 if imported:
-                    self._scan(began)
                     self.lives.look(began)
                 whole = imported and began >= self._whole_at
                 look = self._following.look(whole=whole)
@@ -152,7 +151,9 @@ class Follower:
                     self._take(look, began, watch)
                 if whole:
                     self._whole_at = began + _WHOLE_S
-                self._say("")
+                if imported:
+                    self._finder.start()  # when all is imported: the first look may take long
+                self._say(self._finder.trouble)
                 if imported:
                     self._rest(began, watch)
         finally:
@@ -185,31 +186,17 @@ class Follower:
     def _rest(self, began: float, watch: Watch) -> None:
         """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""
         now = time.monotonic()
-        if self._events and not self._pace.busy(now) and not watch.armed and watch.arm():
-            return  # what was written before the watch was there rang no bell: look once
+        if self._events and not self._pace.busy(now) and not watch.armed:
+            self._deaf = not watch.arm()
+            if not self._deaf:
+                return  # what was written before the watch was there rang no bell: look once
         if self._pace.busy(now):
             watch.disarm()
         seconds = self._pace.next_look(began, now, events=watch.armed)
-        due = min(self._scan_at, self.lives.next_at)
-        if self._wait(min(seconds, max(due - now, BUSY_S))):
+        if self._wait(min(seconds, max(self.lives.next_at - now, BUSY_S))):
             watch.disarm()
             # One event is the first of many; a look that finds nothing listens again.
             self._wait(max(0.0, began + BUSY_S - time.monotonic()))
-
-    def _scan(self, now: float) -> None:
-        """Register files that others wrote straight into artifact directories."""
-        if self._filed:
-            self._filed = False
-            self._scan_at = min(self._scan_at, now + _FILE_SETTLES_S)
-        if now < self._scan_at:
-            return
-        find_files(self._catalog)
-        ended = time.monotonic()
-        self._scan_at = ended + Pace.next_scan(ended - now, self._settings.artifact_scan_seconds)
-
-    def _file_event(self) -> None:
-        self._filed = True
-        self._bell.ring()
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:

@@ -95,13 +95,17 @@ class Lane:
         self._inbox: Parcel | None = None
         self._wake: Callable[[], None] = self._bell.ring
         self._told_at = 0.0
+        self._behind_since: float | None = None
         self._facts = RemoteFacts(address.remote.url, address.remote.workspace, Standing.IDLE, time.time())
         self._thread = threading.Thread(target=self._work, name="localtrack-lane", daemon=True)
 
     @property
     def facts(self) -> RemoteFacts:
-        """How it stands."""
-        return self._facts
+        """How it stands. While nothing can be delivered at all, what waits grows older all the same."""
+        facts, behind = self._facts, self._behind_since
+        if facts.standing is not Standing.FAILED or behind is None:
+            return facts
+        return replace(facts, lag_s=round(time.monotonic() - behind, 1))
 
     @property
     def alive(self) -> bool:
@@ -123,6 +127,8 @@ class Lane:
             if self._inbox is None:
                 self._inbox = Parcel()
             self._inbox.join(parcel)
+            if self._behind_since is None and self._facts.standing is Standing.FAILED:
+                self._behind_since = time.monotonic()
         self._wake()
 
     # --- the thread ---
@@ -223,6 +229,9 @@ class Lane:
     # --- how it stands ---
 
     def _stand(self, standing: Standing, trouble: str, *, final: bool = False) -> None:
+        if self._facts.standing is not Standing.FAILED:
+            waits = self._facts.lag_s or (0.0 if self._inbox is not None else None)
+            self._behind_since = None if waits is None else time.monotonic() - waits
         since = self._facts.since if self._facts.standing is standing else time.time()
         self._facts = replace(self._facts, standing=standing, since=since, trouble=trouble, next_attempt=None)
         if final:

@@ -56,13 +56,22 @@ class Watch:
         journals: directory of the journals; it may not exist yet.
         logged: called, from watchdog's thread, when a journal was written to.
         filed: the same for an artifact directory.
+        observer: makes what watches; watchdog's best for this system unless a test wants another.
 
     Attributes:
         trouble: why something cannot be watched, "" when all is.
     """
 
-    def __init__(self, journals: str, logged: Callable[[], None], filed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journals: str,
+        logged: Callable[[], None],
+        filed: Callable[[], None],
+        observer: Callable[[], BaseObserver] = Observer,
+    ) -> None:
         self._journals = journals
+        self._make_observer = observer
+        self._place: tuple[int, int] | None = None
         self._logged, self._filed = _Handler(logged), _Handler(filed)
         self._observer: BaseObserver | None = None
         self._armed: ObservedWatch | None = None
@@ -71,12 +80,14 @@ class Watch:
 
     @property
     def armed(self) -> bool:
-        """Whether a write to a journal would ring the bell."""
-        return self._armed is not None
+        """Whether a write to a journal would ring the bell: not when its directory is another one by now."""
+        return self._armed is not None and self._place == _place_of(self._journals)
 
     def arm(self) -> bool:
         """Watch the journals; False where that cannot be done (`trouble` says why). Look once afterwards."""
-        if self._armed is None:
+        if not self.armed:
+            self.disarm()
+            self._place = _place_of(self._journals)
             self._armed = self._schedule(self._logged, self._journals, recursive=False)
         return self._armed is not None
 
@@ -113,7 +124,7 @@ class Watch:
     def _schedule(self, handler: FileSystemEventHandler, path: str, *, recursive: bool) -> ObservedWatch | None:
         try:
             if self._observer is None:
-                observer = Observer()
+                observer = self._make_observer()
                 observer.start()
                 self._observer = observer
             watch = self._observer.schedule(handler, path, recursive=recursive, event_filter=_WRITTEN)
@@ -126,6 +137,15 @@ class Watch:
     def _unschedule(self, watch: ObservedWatch) -> None:
         if self._observer is not None:
             _quietly(lambda: self._observer.unschedule(watch) if self._observer is not None else None)
+
+
+def _place_of(path: str) -> tuple[int, int] | None:
+    """Device and inode of a directory, None when there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _quietly(act: Callable[[], None]) -> None:

@@ -18,10 +18,12 @@ class Found:
     Attributes:
         waiting: files that are still being written, or could not be read: they are not registered, and so not owed yet.
         trouble: why the directories could not be looked through, "" when they could.
+        registered: files that were new, or had changed.
     """
 
     waiting: int = 0
     trouble: str = ""
+    registered: int = 0
 
 
 def find_files(catalog: Catalog) -> Found:
@@ -31,4 +33,4 @@ def find_files(catalog: Catalog) -> Found:
         result = register(store, catalog, lambda: journal_of(store), round(time.time() * 1000))
     except (OSError, JournalError) as error:
         return Found(trouble=f"the artifacts of the store could not be looked through: {error}")
-    return Found(result.waiting)
+    return Found(result.waiting, registered=result.registered)
