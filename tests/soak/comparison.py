@@ -89,6 +89,18 @@ class Compared:
     looked_into: int
 
 
+def unregistered(stores: Sequence[Path], logged: Mapping[str, Logged]) -> int:
+    """How many files that trainers wrote are in no catalog yet: others' files are found by the daemon."""
+    missing = 0
+    for store in stores:
+        with Catalog(Store.at(store)) as catalog:
+            catalog.refresh()
+            for run_id, account in logged.items():
+                if account.store == store and account.files:
+                    missing += len(account.files - {file.path for file in catalog.files(run_id, refresh=False)})
+    return missing
+
+
 def damaged(store: Path) -> list[str]:
     """SQLite files of a store that are damaged, or were and have been put aside; nobody may have them open to write."""
     found = [f"{path}: the catalog was damaged" for path in store.glob("*.damaged*")]

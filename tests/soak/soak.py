@@ -20,8 +20,8 @@ from localtrack_sync.daemon.facts import Standing
 from tests.acceptance.harness import command_environment
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.proxy import FaultProxy
-from tests.soak.comparison import Compared, Rest, compared, damaged, twins
-from tests.soak.programs import DaemonProcess, Trainer
+from tests.soak.comparison import Compared, Rest, compared, damaged, twins, unregistered
+from tests.soak.programs import DaemonProcess, Logged, Trainer
 from tests.soak.samples import Life, Trend, longest, rises
 from tests.soak.timetable import Span, Timetable, timetable
 from tests.soak.weather import LATEST_S, Weather
@@ -193,9 +193,10 @@ class _Soak:
         healed = self._now()
         self.say(f"{healed:5.0f} s: everything works again: {self._standings()}")
         until = time.monotonic() + self.plan.heal_s
+        logged = self._logged()
         pause = threading.Event()  # never set: a pause between two looks
         while time.monotonic() < until and not self.failures and not self.daemon.trouble:
-            if self._calm() and self._owed() == 0 and not self._twins():
+            if self._calm() and not unregistered(self.stores, logged) and self._owed() == 0 and not self._twins():
                 return self._now() - healed
             pause.wait(1.0)
         return None
@@ -222,6 +223,10 @@ class _Soak:
             self.reasons = sorted({r for remote in document["remotes"] for r in remote["reasons"]})
         return owed
 
+    def _logged(self) -> dict[str, Logged]:
+        """What the trainers wrote down."""
+        return {run_id: each for trainer in self.trainers for run_id, each in trainer.logged().items()}
+
     def _twins(self) -> list[str]:
         return twins(Rest(self.server.url).runs(self._experiments()))
 
@@ -241,7 +246,7 @@ class _Soak:
         peak = longest(self.daemon.lives)
         self.daemon.end("stop")
         outcome.problems += self.daemon.trouble + [line for one in self.trainers for line in one.trouble]
-        logged = {run_id: each for trainer in self.trainers for run_id, each in trainer.logged().items()}
+        logged = self._logged()
         rest = Rest(self.server.url)
         there = compared(self.stores, logged, rest, self._experiments(), self.plan.seed, self.plan.sample)
         outcome.problems += there.problems

@@ -61,7 +61,7 @@ def _train(run_id: str, steps: range, rng: random.Random, note: Callable[..., No
             _log_file(run_id, f"notes/{step:05}.txt", rng, note)
             _log_file(run_id, "last.txt", rng, note)
         if step % OTHERS_FILE_EVERY == OTHERS_FILE_EVERY - 1:
-            _write_file(f"others-{step}.bin", rng)
+            _write_file(run_id, f"others-{step}.bin", rng, note)
         if step % CHILD_EVERY == CHILD_EVERY - 1:
             _nested(step, rng, note)
         if ends():
@@ -83,12 +83,13 @@ def _log_file(run_id: str, path: str, rng: random.Random, note: Callable[..., No
     note("file", run_id, path)
 
 
-def _write_file(name: str, rng: random.Random) -> None:
+def _write_file(run_id: str, name: str, rng: random.Random, note: Callable[..., None]) -> None:
     """As a library does that writes into the artifact directory without telling anybody."""
     folder = localtrack.get_artifact_uri().removeprefix("file://")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, name), "wb") as file:
         file.write(rng.randbytes(3000))
+    note("file", run_id, name)
 
 
 if __name__ == "__main__":
