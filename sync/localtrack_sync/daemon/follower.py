@@ -130,6 +130,7 @@ class Follower:
         try:
             while not self._stop.wanted:
                 self.beat = began = time.monotonic()
+                cpu_began = time.thread_time()
                 imported = self._catalog.refresh_within(self._import_s)
                 if imported:
                     self._scan(began)
@@ -141,7 +142,9 @@ class Follower:
                     self._whole_at = began + _WHOLE_S
                 self._say("")
                 if imported:
-                    self._rest(began, watch)
+                    # On a busy machine a look takes long and costs little: what others take is no reason to look less.
+                    cost_s = time.thread_time() - cpu_began if self._events else time.monotonic() - began
+                    self._rest(began, cost_s, watch)
         finally:
             watch.close()
 
@@ -156,14 +159,14 @@ class Follower:
             running.sort(key=lambda run: run.newest_ms, reverse=True)
             watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in running])
 
-    def _rest(self, began: float, watch: Watch) -> None:
+    def _rest(self, began: float, cost_s: float, watch: Watch) -> None:
         """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""
         now = time.monotonic()
         if self._events and not self._pace.busy(now) and not watch.armed and watch.arm():
             return  # what was written before the watch was there rang no bell: look once
         if self._pace.busy(now):
             watch.disarm()
-        seconds = self._pace.next_look(began, now, events=watch.armed)
+        seconds = self._pace.next_look(now, cost_s, events=watch.armed)
         if self._wait(min(seconds, max(self._scan_at - now, BUSY_S))):
             watch.disarm()
             # One event is the first of many; a look that finds nothing listens again.
