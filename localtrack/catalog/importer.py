@@ -65,7 +65,9 @@ class Importer:
             committed: called after each commit of a long import, in no transaction.
         """
         known = dict(self._connection.execute("SELECT name, signature FROM file"))
-        changed = [name for name in sorted(files) if known.get(name) != files[name].text]
+        changed = [name for name in files if known.get(name) != files[name].text]
+        # Those that were imported before have only grown: what is logged now does not wait for a backlog beside it.
+        changed.sort(key=lambda name: (name not in known, name))
         if not changed:
             return
         self._committed = committed

@@ -53,6 +53,22 @@ def test_a_refresh_within_no_time_stops_between_small_journals(tmp_path: Path) -
         assert sum(journal.upto > 0 for journal in catalog.journals(refresh=False)) == files + 1
 
 
+def test_a_growing_journal_does_not_wait_for_a_backlog(tmp_path: Path) -> None:
+    """What is logged to a journal that is known is imported before large journals that came meanwhile."""
+    store, other = Store.at(tmp_path / "store"), Store.at(tmp_path / "other")
+    backlog(other, importer.POINTS_PER_COMMIT + 2 * importer.POINTS_PER_WRITE)
+    live, run_id = Journal(store), "b" * 32
+    live.append(RunCreate(run_id, "0", "live", "u", 1))
+    with Catalog(store) as catalog:
+        catalog.refresh()
+        (path,) = Path(other.journals).glob("*.db")
+        path.rename(Path(store.journals) / path.name)
+        live.append_metric(run_id, "m", 1.0, 1, 1)
+        assert not catalog.refresh_within(0.0)
+        assert len(catalog.metric_history(run_id, "m", None, refresh=False)) == 1
+    live.close()
+
+
 def test_a_refresh_within_no_time_waits_for_no_lock(tmp_path: Path) -> None:
     """While another one imports, it comes back at once, and says that there is nothing to read yet."""
     store = Store.at(tmp_path / "store")

@@ -142,6 +142,7 @@ class Follower:
                 self.beat = began = time.monotonic()
                 self._check_there()
                 self._mend_catalog(began)
+                cpu_began = time.thread_time()
                 imported = self._catalog.refresh_within(self._import_s)
                 if imported:
                     self.lives.look(began)
@@ -155,7 +156,9 @@ class Follower:
                     self._finder.start()  # when all is imported: the first look may take long
                 self._say(self._finder.trouble)
                 if imported:
-                    self._rest(began, watch)
+                    # On a busy machine a look takes long and costs little: what others take is no reason to look less.
+                    cost_s = time.thread_time() - cpu_began if self._events else time.monotonic() - began
+                    self._rest(began, cost_s, watch)
         finally:
             watch.close()
 
@@ -183,7 +186,7 @@ class Follower:
             lively.sort(key=lambda run: run.newest_ms, reverse=True)
             watch.directories([self.store.run_artifacts(run.experiment_id, run.run_id) for run in lively])
 
-    def _rest(self, began: float, watch: Watch) -> None:
+    def _rest(self, began: float, cost_s: float, watch: Watch) -> None:
         """Wait until it is time to look again. A busy store is looked at by the clock, a quiet one is listened to."""
         now = time.monotonic()
         if self._events and not self._pace.busy(now) and not watch.armed:
@@ -192,7 +195,7 @@ class Follower:
                 return  # what was written before the watch was there rang no bell: look once
         if self._pace.busy(now):
             watch.disarm()
-        seconds = self._pace.next_look(began, now, events=watch.armed)
+        seconds = self._pace.next_look(now, cost_s, events=watch.armed)
         if self._wait(min(seconds, max(self.lives.next_at - now, BUSY_S))):
             watch.disarm()
             # One event is the first of many; a look that finds nothing listens again.

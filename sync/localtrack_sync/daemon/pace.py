@@ -47,17 +47,16 @@ class Pace:
         """Whether there was news lately."""
         return now < self.news_at + QUIET_AFTER_S
 
-    def next_look(self, began: float, now: float, *, events: bool) -> float:
+    def next_look(self, now: float, cost_s: float, *, events: bool) -> float:
         """Seconds from `now` until the next look, if nothing rings before.
 
         Args:
-            began: when the last look began.
-            now: when it ended.
+            now: when the last look ended.
+            cost_s: what it cost: time of a processor, or of a network file system.
             events: writes are told by events.
         """
-        cost = (now - began) / SHARE
         calm = self.poll_s if events else self.eventless_s
-        return max(BUSY_S if self.busy(now) else calm, cost)
+        return max(BUSY_S if self.busy(now) else calm, cost_s / SHARE)
 
     @staticmethod
     def next_scan(took_s: float, every_s: float) -> float:
