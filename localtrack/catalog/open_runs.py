@@ -19,15 +19,7 @@ WHERE r.status IN ('RUNNING', 'SCHEDULED') AND r.create_stamp IS NOT NULL AND NO
   AND (c.stamp IS NOT NULL OR NOT r.attached)
 ORDER BY r.id, w.journal
 """
-_JOURNALS = """
-SELECT j.id, j.incarnation, j.host, j.pid, j.created_ms, j.sealed
-FROM journal j JOIN (
-  SELECT host, pid, min(created_ms) since FROM journal WHERE id IN (
-    SELECT w.journal FROM run r JOIN run_journal w ON w.run = r.id
-    WHERE r.status IN ('RUNNING', 'SCHEDULED') AND r.create_stamp IS NOT NULL AND NOT r.deleted)
-  GROUP BY host, pid) p ON j.host = p.host AND j.pid = p.pid AND j.created_ms >= p.since
-ORDER BY j.created_ms, j.id
-"""
+_JOURNALS = "SELECT id, incarnation, host, pid, created_ms, sealed FROM journal ORDER BY created_ms, id"
 _FILES = "SELECT CASE WHEN error IS NULL THEN journal END, name FROM file ORDER BY name"
 
 
@@ -38,16 +30,29 @@ def open_runs(connection: sqlite3.Connection) -> OpenRuns:
         runs.setdefault(run_id, OpenRun(run_id, opened_by, opened_stamp, {})).writers[writer] = last_ms
     if not runs:
         return OpenRuns()
-    rows = connection.execute(_JOURNALS).fetchall()
-    names: dict[int, list[str]] = {row[0]: [] for row in rows}
+    journals = _journals(connection, {writer for run in runs.values() for writer in run.writers})
+    files: dict[int, list[str]] = {number: [] for number in journals}
     unread = []
-    for journal, name in connection.execute(_FILES):
-        if journal is None:
+    for number, name in connection.execute(_FILES):
+        if number is None:
             unread.append(name)
-        elif journal in names:
-            names[journal].append(name)
-    journals = tuple(
-        OpenJournal(incarnation, host, pid, tuple(names[number]), created_ms, bool(sealed))
-        for number, incarnation, host, pid, created_ms, sealed in rows
+        elif number in files:
+            files[number].append(name)
+    near = tuple(
+        OpenJournal(incarnation, host, pid, tuple(files[number]), created_ms, bool(sealed))
+        for number, (incarnation, host, pid, created_ms, sealed) in journals.items()
     )
-    return OpenRuns(tuple(runs.values()), journals, tuple(unread))
+    return OpenRuns(tuple(runs.values()), near, tuple(unread))
+
+
+def _journals(connection: sqlite3.Connection, writers: set[str]) -> dict[int, tuple[str, str, int, int, int]]:
+    """Number -> row of the journals `writers`, and of those that a process of the same host and pid made later."""
+    processes: set[tuple[str, int]] = set()
+    found = {}
+    for number, *row in connection.execute(_JOURNALS):
+        incarnation, host, pid, created_ms, sealed = row
+        if incarnation in writers:
+            processes.add((host, pid))
+        if (host, pid) in processes:
+            found[number] = (incarnation, host, pid, created_ms, sealed)
+    return found

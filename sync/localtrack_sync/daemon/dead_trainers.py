@@ -51,12 +51,14 @@ class DeadTrainers:
         self.living = 0
         self.waiting = 0
 
-    def end(self, wall_ms: int, grace_ms: int = _GRACE_MS) -> list[str]:
+    def end(self, wall_ms: int, grace_ms: int = _GRACE_MS, *, refresh: bool = True) -> list[str]:
         """End the runs whose trainer has been gone for `grace_ms`; to be called about once a minute.
 
         Args:
             wall_ms: now, milliseconds since the epoch.
             grace_ms: how long a requeued job may take to go on with the run.
+            refresh: bring the catalog up to date first; False for a caller that does so anyway. Before a run is ended
+                it is brought up to date in any case.
 
         Returns:
             Ids of the runs that were ended. None are while the journal cannot be written.
@@ -67,7 +69,7 @@ class DeadTrainers:
         """
         # Before the look: what anybody writes after it is later than the end that we may write.
         stamp = self._journal.next_stamp()
-        found = self._catalog.open_runs()
+        found = self._catalog.open_runs(refresh=refresh)
         writers = self._writers(found)
         states = processes(writers)
         self._remember(gone_since(self._since, states, wall_ms))
