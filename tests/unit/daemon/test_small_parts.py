@@ -201,7 +201,10 @@ def test_runs_that_go_nowhere_are_said_once_for_each_reason() -> None:
         ((FACTS, FACTS), "up to date with 2 remotes"),
         ((with_remote(standing=Standing.WORKING, jobs=3), FACTS), "delivering 3 runs"),
         ((FACTS, with_remote(standing=Standing.OFFLINE)), "offline: http://a"),
-        ((with_remote(standing=Standing.BUSY), with_remote(standing=Standing.FAILED)), "busy: http://a and 1 more"),
+        (
+            (with_remote(standing=Standing.BUSY), with_remote(standing=Standing.FAILED)),
+            "another process delivers: http://a and 1 more",
+        ),
         ((FACTS, replace(FACTS, trouble="bad\nworse")), "in trouble: bad"),
     ],
 )
