@@ -49,7 +49,7 @@ class Lives:
         self.next_at = now + self._every_s
         if self._trainers is None:
             self._trainers = DeadTrainers(self._catalog, journal_of(self._catalog.store))
-        self._ended += self._trainers.end(time.time_ns() // 1_000_000, self._grace_ms)
+        self._ended += self._trainers.end(time.time_ns() // 1_000_000, self._grace_ms, refresh=False)
         self.busy = self._trainers.living > 0 or self._trainers.waiting > 0
 
     def take_ended(self) -> list[str]:
