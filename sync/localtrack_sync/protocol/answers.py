@@ -20,6 +20,8 @@ CODE_CHARS = 100
 #: Characters of a wrong value that are told.
 _SHOWN_CHARS = 60
 _INT64 = range(-(2**63), 2**63)
+#: Most metrics: number of fields (key, value, timestamp, step), size of numbers, spelling of values that JSON lacks.
+_USUAL_FIELDS, _USUAL, _WORDS = 4, 2**62, ("NaN", "Infinity", "-Infinity")
 #: What a surrogate without its half becomes: neither SQLite nor a terminal takes one.
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -86,6 +88,19 @@ def _are_metrics(value: Any) -> bool:
     return _is_objects(value) and all(_is_number(one.get("value")) for one in value)
 
 
+def _is_usual(metric: Mapping[str, Any]) -> bool:
+    """Whether it is a metric as nearly all are, so that nothing more of it has to be looked at."""
+    step, timestamp, value = metric.get("step"), metric.get("timestamp"), metric.get("value")
+    return (
+        len(metric) == _USUAL_FIELDS
+        and type(metric.get("key")) is str
+        and (type(value) is float or value in _WORDS)
+        and type(step) is type(timestamp) is int
+        and -_USUAL < step < _USUAL
+        and -_USUAL < timestamp < _USUAL
+    )
+
+
 def _kinds() -> dict[str, Callable[[Any], bool]]:
     named = {
         _is_object: "run info data model experiment inputs outputs dataset credential_info",
@@ -120,6 +135,8 @@ def malformed(body: Mapping[str, Any]) -> str:
             kind = _KINDS.get(name)
             if kind is None or value is None:
                 continue  # nobody reads what lies below a field that is not known here
+            if name == "metrics" and isinstance(value, list):
+                value = [one for one in value if not (isinstance(one, dict) and _is_usual(one))]  # noqa: PLW2901
             if not kind(value):
                 return f"an answer whose field {name} makes no sense: {cut(repr(value), _SHOWN_CHARS)}"
             if isinstance(value, dict):
