@@ -16,6 +16,7 @@ from localtrack_sync.daemon.facts import DaemonFacts
 from localtrack_sync.daemon.metrics_endpoint import MetricsEndpoint
 from localtrack_sync.daemon.metrics_file import write_metrics_file
 from localtrack_sync.daemon.prometheus import exposition
+from localtrack_sync.daemon.words import words_of
 from localtrack_sync.store.accounts import accounts_of
 
 #: Seconds between two counts of what is owed, and between two writes of the file; counting takes this share at most.
@@ -83,8 +84,8 @@ class Metrics:
                 self._count()
                 if self._settings.metrics_file:
                     write_metrics_file(self._settings.metrics_file, self.text())
-            except (LocaltrackError, OSError) as error:  # a full disk, a store that went away: said, and tried again
-                self._failed(getattr(error, "message", None) or str(error))
+            except Exception as error:  # noqa: BLE001 - a full disk, a store that went away: said, and tried again
+                self._failed(words_of(error))
             known = bool(self._facts())  # at the beginning nobody has said anything yet
             self._bell.wait(max(EVERY_S, (time.monotonic() - began) / SHARE) if known else 1.0)
 
