@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -14,7 +13,6 @@ from localtrack.catalog import (
     database,
     desired_queries,
     files,
-    forking,
     history,
     linked_queries,
     listings,
@@ -27,7 +25,7 @@ from localtrack.catalog.connections import Readers
 from localtrack.catalog.desired import DesiredExperiment, DesiredModel, DesiredRun, Point, StoredFile
 from localtrack.catalog.entries import JournalEntry, ModelEntry, OpenRuns, RunEntry, Totals
 from localtrack.catalog.files import Settled
-from localtrack.catalog.importer import Importer
+from localtrack.catalog.in_memory import InMemory
 from localtrack.catalog.lock import LateError
 from localtrack.catalog.news import Mark, News, news
 from localtrack.catalog.search import reads
@@ -73,15 +71,10 @@ class Catalog:
     ) -> None:
         self.store = store
         self.read_only = self._never_writes = read_only
-        self._open_source = open_source
         self._upkeep = Upkeep(store, open_source, network=on_network(store.path))
         self._readers = Readers(store.catalog)
-        self._memory: sqlite3.Connection | None = None
-        self._memory_lock = threading.RLock()
-        self._memories = 0
-        self._fork_holds = False
+        self._memory = InMemory(store.journals, open_source)
         self._settled = Settled()
-        forking.register(self)
 
     # --- bringing it up to date -------------------------------------------------------------------------------------
 
@@ -147,9 +140,9 @@ class Catalog:
             if not is_unwritable(error):
                 raise
             return False
-        with self._memory_lock:
+        with self._memory.lock:
             self.read_only = False
-            self._drop_memory()
+            self._memory.drop()
         return True
 
     def _look_up(self) -> Settled:
@@ -172,26 +165,13 @@ class Catalog:
         return self.read_only or not os.path.isdir(self.store.path)
 
     def _refresh_memory(self) -> None:
-        with self._memory_lock:
-            if not self._is_in_memory():
-                return
-            importer = Importer(self._in_memory(), self.store.journals, self._open_source)
-            importer.bring(files.scan(self.store.journals))
-
-    def _in_memory(self) -> sqlite3.Connection:
-        if self._memory is None:
-            self._memory = database.open_to_write(database.MEMORY, network=False)
-            self._memories += 1
-        return self._memory
-
-    def _drop_memory(self) -> None:
-        memory, self._memory = self._memory, None
-        if memory is not None:
-            memory.close()
+        with self._memory.lock:
+            if self._is_in_memory():
+                self._memory.bring()
 
     def _file(self) -> tuple[int, int] | None:
         """Which catalog is read: another one numbers its journals differently."""
-        return (-1, self._memories) if self._is_in_memory() else database.exists(self.store.catalog)
+        return (-1, self._memory.made) if self._is_in_memory() else database.exists(self.store.catalog)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T], *, refresh: bool) -> T:
         """The answer, from one state of the catalog; a damaged one is built again and asked once more."""
@@ -201,9 +181,9 @@ class Catalog:
             if in_memory != self._is_in_memory():
                 self.refresh()  # another process made the store while we looked: now it is the file that counts
         if self._is_in_memory():
-            with self._memory_lock:
+            with self._memory.lock:
                 if self._is_in_memory():
-                    return question(self._in_memory())
+                    return question(self._memory.connection())
         try:
             with self._readers.lend() as connection:
                 return question(connection)
@@ -219,8 +199,8 @@ class Catalog:
         """Close what is open; another call opens it again."""
         self._readers.close()
         self._upkeep.close()
-        with self._memory_lock:
-            self._drop_memory()
+        with self._memory.lock:
+            self._memory.drop()
 
     def __del__(self) -> None:
         # Users of the API have nothing to close, and Python 3.13 warns of connections that are left to the collector.
@@ -228,22 +208,6 @@ class Catalog:
             self.close()
         except Exception:  # noqa: BLE001, S110 - at the end of the process half of what it needs is gone already
             pass
-
-    def before_fork(self) -> None:
-        """See `forking.Forkable`: this object's part is the catalog in memory."""
-        self._fork_holds = self._memory_lock.acquire(timeout=forking.PATIENCE_S)
-
-    def after_fork_in_parent(self) -> None:
-        """See `forking.Forkable`."""
-        if self._fork_holds:
-            self._memory_lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """See `forking.Forkable`."""
-        self._memory_lock = threading.RLock()
-        if self._memory is not None:
-            forking.abandon(self._memory)
-            self._memory = None
 
     def __enter__(self) -> Catalog:  # noqa: PYI034 - Self needs Python 3.11
         return self

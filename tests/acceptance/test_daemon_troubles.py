@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from localtrack import TrackingClient
 from localtrack.catalog.catalog import Catalog
 from localtrack.settings import load
 from localtrack.store import Store
+from localtrack_sync.daemon import facts_file
 from localtrack_sync.daemon.facts import Standing
 from localtrack_sync.daemon.lane import Lane, LaneSettings
 from localtrack_sync.daemon.parcel import parcel_of
@@ -359,8 +359,14 @@ def test_it_ends_when_nothing_is_left(tmp_path: Path, proxy: FaultProxy) -> None
         loop(made.store, settings=replace(SETTINGS, idle_exit_seconds=0.5), LOCALTRACK_REMOTE=proxy.url) as one,
     ):
         until(lambda: stands(made.store, proxy.url, Standing.OFFLINE), "an outage")
-        quiet = threading.Event()
-        quiet.wait(2.0)
+        tries: set[float | None] = set()
+
+        def tried() -> bool:
+            facts = facts_file.read(made.store)
+            tries.update(remote.next_attempt for remote in facts.remotes) if facts is not None else None
+            return len(tries) > 3
+
+        until(tried, "three more tries, which take longer than it may be idle")
         assert one.code is None
     with loop(made.store, settings=replace(SETTINGS, idle_exit_seconds=0.5), LOCALTRACK_REMOTE=proxy.url) as one:
         until(lambda: one.code is not None, "its end")
