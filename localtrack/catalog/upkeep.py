@@ -47,7 +47,7 @@ class Upkeep:
         Args:
             seen: signatures taken before this call.
             skip: names that need not be looked at, when it is necessary to look again.
-            until: reading of time.monotonic() after which to stop at the next commit (100,000 points, or 200 files).
+            until: reading of time.monotonic() after which to stop at the next commit: 100,000 points or 200 files.
 
         Raises:
             LateError: `until` has passed; what was committed before stays.

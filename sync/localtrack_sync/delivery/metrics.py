@@ -43,7 +43,8 @@ def deliver_metrics(p: RunPass) -> Part[None]:
     yield from _mark_suspects(p)
     while "metrics" in p.ledger.intents or p.owed_heads():
         yield from _window(p)
-        yield Turn()
+        if p.owed_heads():  # else little is left of the run: it would wait long for that, and be kept in memory
+            yield Turn()
 
 
 def _mark_suspects(p: RunPass) -> Part[None]:

@@ -33,7 +33,7 @@ from localtrack_sync.protocol.effects import (
 )
 from localtrack_sync.protocol.gate import GateSettings
 from localtrack_sync.protocol.jobs import Ending, Job, JobResult, ReplaySettings
-from localtrack_sync.protocol.records import Conflict, Parked, Rejected
+from localtrack_sync.protocol.records import Conflict, Parked, Rejected, Watermark
 from localtrack_sync.protocol.request import PROBE
 from localtrack_sync.protocol.verdict import Judged, Verdict
 from tests.simulation.remote import Remote
@@ -147,6 +147,22 @@ def test_a_long_run_does_not_hold_up_the_others() -> None:
     ended = [given["run_id"] for given in house.sent("runs/update")]
     assert ended[-1] == next(r.run_id for r in house.remote.runs.values() if r.tags["localtrack.uid"] == "long")
     assert len(ended) == 6
+
+
+def test_a_run_whose_points_fit_a_window_ends_before_the_next_begins() -> None:
+    """Of a hundred such runs only those at work are unfinished: they need no second turn for their status."""
+    house = House(*(run(f"r{i}") for i in range(100)), points={f"r{i}": points(20) for i in range(100)})
+    unfinished = 0
+
+    def look(_: Engine) -> None:
+        nonlocal unfinished
+        begun = {record.scope_id for record in house.state.all() if isinstance(record, Watermark)}
+        done = {given["run_id"] for given in house.sent("runs/update")}
+        unfinished = max(unfinished, len(begun) - len(done))
+
+    house.meanwhile = look
+    house.replay(ReplaySettings(connections=2))
+    assert 0 < unfinished <= 5
 
 
 def test_news_does_not_wait_behind_a_backlog() -> None:
