@@ -260,11 +260,13 @@ class Clocks:
 class Traffic:
     """Lanes of one store, and what they are told of."""
 
+    catalog: Catalog
     lanes: list[Lane]
     followed: list[Following]
 
     def post(self) -> None:
         """What is new in the store."""
+        self.catalog.refresh()
         for lane, following in zip(self.lanes, self.followed, strict=True):
             look = following.look()
             for errand in look.choice.errands if look is not None else ():
@@ -274,8 +276,9 @@ class Traffic:
 @contextmanager
 def traffic(made: World, *to: tuple[str, Clocks]) -> Iterator[Traffic]:
     """A lane for each remote, with its clocks."""
-    stop, traffic = Stop(), Traffic([], [])
+    stop = Stop()
     with Catalog(made.store) as catalog:
+        traffic = Traffic(catalog, [], [])
         for url, clocks in to:
             environ = {**command_environment(made.store.path), "LOCALTRACK_REMOTE": url}
             replay = ReplaySettings(settle_s=0.5, patience_s=None, connections=2)

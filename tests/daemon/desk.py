@@ -96,6 +96,7 @@ class Desk:
 
     def post(self) -> None:
         """Tell it what is new in the store."""
+        self.catalog.refresh()
         look = self.following.look()
         if look is None:
             return

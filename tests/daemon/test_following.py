@@ -89,6 +89,7 @@ def test_all_looks_together_are_one_look_at_everything(tmp_path: Path, seed: int
         for turn in range(25):
             for _ in range(writers.random.randrange(4)):
                 writers.act()
+            catalog.refresh()
             look = following.look(whole=turn % 9 == 8)
             if look is not None:
                 joined(found, look)
@@ -111,6 +112,7 @@ def test_a_look_that_fails_is_made_again(tmp_path: Path) -> None:
     Writers(store, tmp_path, 1).act()
     environ: dict[str, str] = {"HOME": str(tmp_path), "LOCALTRACK_REMOTE": "http://c"}
     with Catalog(store) as catalog:
+        catalog.refresh()
         settings = load(environ)
         following = Following(catalog, load(bad), bad)
         for _ in range(2):
