@@ -9,6 +9,7 @@ from typing import Any
 from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.desired import DesiredRun
 from localtrack.entities import ViewType
+from localtrack.journal.ops import ENDED_BY_TAG
 
 UID = "localtrack.uid"
 PARENT = "mlflow.parentRunId"
@@ -96,7 +97,7 @@ def _stored(value: float) -> str:
 
 
 def _ours(key: str) -> bool:
-    return key.startswith("localtrack.")
+    return key.startswith("localtrack.") and key != ENDED_BY_TAG
 
 
 def _unequal(what: str, ours: Any, theirs: Any) -> list[str]:
