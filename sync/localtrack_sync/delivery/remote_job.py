@@ -13,11 +13,13 @@ from localtrack_sync.protocol.effects import Load, Save
 from localtrack_sync.protocol.jobs import Ending, JobResult
 from localtrack_sync.protocol.records import Record, RemoteFacts
 from localtrack_sync.protocol.request import HAS_MODELS, SERVER_INFO, VERSION, WHO_AM_I
-from localtrack_sync.protocol.steps import Ask, Bound, Desk, Part
+from localtrack_sync.protocol.steps import Ask, Bound, Desk, Part, Wait
 from localtrack_sync.protocol.verdict import Judged, Verdict
 
 #: First version whose SQL store takes a repeated batch, NaNs included (mlflow #26108).
 DEDUPES_FROM = (3, 16)
+#: Pages of somebody else's after which a question counts as not answered, and the seconds between.
+PAGES, PAGE_PAUSE_S = 3, 5.0
 #: First version with logged models.
 MODELS_FROM = (3, 0)
 
@@ -31,11 +33,11 @@ def remote_job(desk: Desk) -> Part[JobResult]:
     if desk.limits.names_are_paths:
         yield from _find_folder(desk)
     if desk.limits.asks_what_it_is:
-        info: Judged = yield Ask(SERVER_INFO, safe=True, optional=True)
+        info = yield from _own_words(desk, Ask(SERVER_INFO, safe=True, optional=True))
         if info.verdict is Verdict.OK:
             store_type = str(info.body.get("store_type") or "")
             desk.multipart = info.body.get("multipart_uploads_enabled") is True
-        answer: Judged = yield Ask(VERSION, safe=True, optional=True, text=True)
+        answer = yield from _own_words(desk, Ask(VERSION, safe=True, optional=True, text=True))
         found = re.match(r"\s*\"?(\d+\.\d+[\w.+-]*)", answer.words) if answer.verdict is Verdict.OK else None
         version = found[1] if found is not None else ""
     modern = number_of(version) >= DEDUPES_FROM
@@ -55,6 +57,20 @@ def remote_job(desk: Desk) -> Part[JobResult]:
     desk.models, desk.version = facts.models, facts.version
     yield Bound("remote")
     return JobResult("remote", "", Ending.DELIVERED)
+
+
+def _own_words(desk: Desk, ask: Ask) -> Part[Judged]:
+    """The answer to a question that some remotes do not know; a page of somebody else's is no answer: asked again.
+
+    What is concluded from this counts for a long time; a login page that comes once must not make an old server of it.
+    """
+    for _ in range(PAGES):
+        judged: Judged = yield ask
+        page = judged.verdict is Verdict.MISROUTED and 200 <= judged.status < 300  # noqa: PLR2004 - HTTP's own numbers
+        if not page and not (ask.text and judged.words.lstrip().startswith("<")):
+            return judged
+        yield Wait(desk.now + PAGE_PAUSE_S, "somebody else's page came in the place of the remote's answer")
+    return judged
 
 
 def _find_folder(desk: Desk) -> Part[None]:
