@@ -133,6 +133,8 @@ class Terminal:
         mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         environ = {**command_environment(made.store.path), "LOCALTRACK_REMOTE": URL, "TERM": "xterm-256color"}
+        for name in ("COLUMNS", "LINES"):  # set by a library (readline) in some processes; they would win
+            environ.pop(name, None)
         self.process = subprocess.Popen([*COMMAND, *arguments], env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         self._mine = mine

@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from localtrack.journal.ops import ArtifactStored, Record
-from localtrack.journal.reader import JournalReader
+from localtrack.journal.ops import ArtifactStored
+from tests.unit.api.journals import journals_in, records_in
 
 
 def registered(store_path: str) -> dict[str, tuple[int, str]]:
@@ -17,13 +17,10 @@ def registered(store_path: str) -> dict[str, tuple[int, str]]:
         AssertionError: a record is damaged.
     """
     found: dict[str, tuple[int, tuple[int, str]]] = {}
-    for file in Path(store_path, "journals").glob("*.db"):
-        with JournalReader(str(file)) as reader:
-            for record in reader.read(0, 1_000_000):
-                assert isinstance(record, Record)
-                op = record.op
-                if isinstance(op, ArtifactStored):
-                    found[op.path] = max(found.get(op.path, (0, (0, ""))), (record.stamp, (op.size, op.sha256)))
+    for record in (record for path in journals_in(store_path) for record in records_in(path)):
+        op = record.op
+        if isinstance(op, ArtifactStored):
+            found[op.path] = max(found.get(op.path, (0, (0, ""))), (record.stamp, (op.size, op.sha256)))
     return {path: content for path, (_, content) in found.items()}
 
 
