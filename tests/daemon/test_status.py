@@ -96,10 +96,14 @@ def test_the_line_of_watch() -> None:
 
 
 def test_the_line_about_the_daemon() -> None:
-    """Who it is; that it has not spoken yet; that it is not known."""
+    """Who it is; that it has not spoken yet, or for long; that it is not known."""
     holder = Holder(7, "h", "", "localtrack daemon run")
     assert "No daemon" in daemon_line(Now(), NOW_MS)
     assert "not said anything" in daemon_line(Now(holder), NOW_MS)
+    facts = DaemonFacts(7, "h", "1", 1.0, NOW_MS / 1000 - 30, 1, "events")
+    assert "told of writes" in daemon_line(Now(holder, facts), NOW_MS)
+    old = replace(facts, written=NOW_MS / 1000 - 600)
+    assert "nothing for 10 min" in daemon_line(Now(holder, old), NOW_MS)
     assert "no rights" in daemon_line(Now(trouble="no rights"), NOW_MS)
 
 

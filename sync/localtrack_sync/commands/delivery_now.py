@@ -14,6 +14,8 @@ from localtrack_sync.daemon.running import running
 from localtrack_sync.remote.remotes import Remote
 from localtrack_sync.store.lock import Holder
 
+#: Seconds without a word of a daemon that lives: it speaks at least every 30, unless it hangs or its disk is full.
+SILENT_S = 90.0
 #: Standings that somebody has to do something about.
 ALARMING = frozenset({Standing.PAUSED, Standing.FAILED})
 COLOURS = {Standing.WORKING: "green", Standing.IDLE: "green", **dict.fromkeys(ALARMING, "red")}
@@ -65,6 +67,9 @@ def daemon_line(now: Now, now_ms: int) -> str:
     told += f", since {wording.span((now_ms - since) / 1000)})" if since is not None else ")"
     if now.facts is None:
         return f"{told}, it has not said anything yet"
+    silent_s = now_ms / 1000 - now.facts.written
+    if silent_s > SILENT_S:
+        return f"{told}, it has said nothing for {wording.span(silent_s)}: what is said below is of then"
     how = "told of writes by the file system" if now.facts.watching == "events" else "looks for writes by the clock"
     return f"{told}, {wording.size(now.facts.memory_bytes)}, {how}"
 
