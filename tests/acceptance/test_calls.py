@@ -282,7 +282,7 @@ def test_waiting_and_the_books_agree(made: World, proxy: FaultProxy) -> None:
                 done = Backlog(catalog, Choice((errand,))).delivered()
                 assert done == (account.owed == 0), (requests, account)
                 seen_done, seen_open = seen_done + done, seen_open + (not done)
-    assert seen_open > 20
+    assert seen_open > 10
     assert seen_done > 5
 
 
