@@ -92,7 +92,7 @@ class Desk:
             random.Random(1).random,
         )
         gate = Gate(random.Random(2).random, GateSettings(retry_cap_s=CAP_S, reconnect_splay_s=0.0, ramp_s=0.0))
-        self.deliverer = Deliverer(bench, state, self.catalog, gate, Counts(), self.stop, CAP_S, 1.0, self._take)
+        self.deliverer = Deliverer(bench, state, gate, Counts(), self.stop, CAP_S, 1.0, self._take)
 
     def post(self) -> None:
         """Tell it what is new in the store."""

@@ -105,9 +105,7 @@ def deliverer(made: World, server: MlflowServer, line: Line, inbox: list[Parcel]
         wires = Wires(connect, 2)
         bench = Bench(catalog, state, wires, ReplaySettings(settle_s=1.0, patience_s=None), line.clock, time.time, rng)
         try:
-            yield Deliverer(
-                bench, state, catalog, gate, Counts(), Stop(), 5.0, 5.0, lambda: inbox.pop() if inbox else None
-            )
+            yield Deliverer(bench, state, gate, Counts(), Stop(), 5.0, 5.0, lambda: inbox.pop() if inbox else None)
         finally:
             line.go.set()
             wires.close()

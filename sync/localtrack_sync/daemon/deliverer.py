@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
-from localtrack.catalog.catalog import Catalog
 from localtrack.catalog.entries import RunEntry
 from localtrack_sync.daemon.agenda import Agenda
 from localtrack_sync.daemon.counts import Counts
@@ -16,7 +15,7 @@ from localtrack_sync.engine.schedule import Gate
 from localtrack_sync.protocol.jobs import Job, Progress, ReplaySettings
 from localtrack_sync.protocol.limits import DIALECTS
 from localtrack_sync.shell.replay import Bench, Drive, Stop
-from localtrack_sync.store.accounts import logged_model_account, run_account
+from localtrack_sync.store.accounts import item_account
 from localtrack_sync.store.choice import Item
 from localtrack_sync.store.state import StateDb
 
@@ -69,7 +68,6 @@ class Deliverer:
         self,
         bench: Bench,
         state: StateDb,
-        catalog: Catalog,
         gate: Gate,
         counts: Counts,
         stop: Stop,
@@ -77,7 +75,7 @@ class Deliverer:
         stop_wait_s: float,
         inbox: Callable[[], Parcel | None],
     ) -> None:
-        self._bench, self._state, self._catalog = bench, state, catalog
+        self._bench, self._state = bench, state
         self._gate, self._counts, self._stop = gate, counts, stop
         self._stop_wait_s = stop_wait_s
         self._inbox = inbox
@@ -232,16 +230,12 @@ class Deliverer:
             self._note_settled(self._agenda.take_delivered(now, _QUIET_S, most))
 
     def _note_settled(self, taken: list[tuple[Job, str]]) -> None:
-        rows = []
+        rows, names = [], self._names() if any(job.kind == "model" for job, _ in taken) else {}
         for job, content in taken:
             entry = self._items.get(job)
             if entry is None or entry.content != content:
                 continue
-            account = (
-                run_account(self._catalog, self._state, entry, {})
-                if isinstance(entry, RunEntry)
-                else logged_model_account(self._catalog, self._state, entry, {}, self._names())
-            )
+            account = item_account(self._bench.catalog, self._state, entry, {}, names)
             if account.owed:
                 self._agenda.doubt(job, self._bench.clock())
             elif not account.parked:

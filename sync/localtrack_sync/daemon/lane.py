@@ -188,9 +188,7 @@ class Lane:
 
     def _deliverer(self, bench: Bench, state: StateDb) -> Deliverer:
         s = self._settings
-        return Deliverer(
-            bench, state, self._catalog, self._gate, self._counts, self._stop, s.retry_cap_s, s.stop_wait_s, self._take
-        )
+        return Deliverer(bench, state, self._gate, self._counts, self._stop, s.retry_cap_s, s.stop_wait_s, self._take)
 
     def _begin_again(self, wake: Callable[[], None]) -> None:
         """All that is known is news to a new deliverer."""

@@ -26,7 +26,7 @@ from localtrack_sync.remote.tls import tls_from
 from localtrack_sync.remote.transport import Transport, TransportSettings, post_form
 from localtrack_sync.remote.wires import Wires
 from localtrack_sync.shell.replay import Bench, Report, Stop, Watcher, replay
-from localtrack_sync.store.accounts import id_of, logged_model_account, run_account
+from localtrack_sync.store.accounts import id_of, item_account
 from localtrack_sync.store.books import RunAccount
 from localtrack_sync.store.choice import Errand, Item
 from localtrack_sync.store.found_files import Found, find_files
@@ -161,12 +161,7 @@ def _close_books(catalog: Catalog, state: StateDb, errand: Errand | None, report
     settled = state.settled()
     names = {entry.experiment_id: entry.experiment_name for entry in errand.runs}
     entries: list[Item] = [*errand.runs, *errand.models]
-    accounts = tuple(
-        run_account(catalog, state, entry, settled)
-        if isinstance(entry, RunEntry)
-        else logged_model_account(catalog, state, entry, settled, names)
-        for entry in entries
-    )
+    accounts = tuple(item_account(catalog, state, entry, settled, names) for entry in entries)
     delivered = {job.id for job, result in report.results.items() if result.ending is Ending.DELIVERED}
     done = delivered - state.unswept()
     state.settle(

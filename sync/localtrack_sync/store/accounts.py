@@ -194,6 +194,19 @@ def logged_model_account(
     return model_account(entry, experiment, desired, records, settings, files)
 
 
+def item_account(
+    catalog: Catalog,
+    state: Loads | None,
+    entry: Item,
+    settled: Mapping[str, tuple[str, RunAccount]],
+    experiments: Mapping[str, str],
+) -> RunAccount:
+    """The account of a run or logged model; arguments as for `logged_model_account`."""
+    if isinstance(entry, RunEntry):
+        return run_account(catalog, state, entry, settled)
+    return logged_model_account(catalog, state, entry, settled, experiments)
+
+
 def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
     """The accounts of an errand's runs and models, from the delivery state on the disk."""
     path = errand.address.remote.state_path(catalog.store)
@@ -201,8 +214,8 @@ def errand_accounts(catalog: Catalog, errand: Errand) -> list[RunAccount]:
     with ExitStack() as opened:
         state = opened.enter_context(StateReader(path)) if exists(path) else None
         settled = state.settled() if state is not None else {}
-        runs = [run_account(catalog, state, entry, settled) for entry in errand.runs]
-        return runs + [logged_model_account(catalog, state, entry, settled, names) for entry in errand.models]
+        entries: list[Item] = [*errand.runs, *errand.models]
+        return [item_account(catalog, state, entry, settled, names) for entry in entries]
 
 
 def default_address(settings: Settings, environ: Mapping[str, str]) -> Address | None:
