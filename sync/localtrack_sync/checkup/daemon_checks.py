@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from localtrack.cli import wording
-from localtrack_sync.checkup.facts import DaemonLook, Holder
+from localtrack_sync.checkup.facts import DaemonLook
 from localtrack_sync.checkup.finding import Finder, Finding
 from localtrack_sync.checkup.local_kinds import DAEMON
+from localtrack_sync.store.lock import Holder
 
 _find = Finder(DAEMON)
 

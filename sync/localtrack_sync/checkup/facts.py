@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from localtrack.catalog.entries import JournalEntry
+from localtrack_sync.store.lock import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +125,6 @@ class StoreLook:
     trouble: str = ""
     owing_trouble: str = ""
     leftovers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds the daemon's lock, as the lock file says; "" and 0 where it does not."""
-
-    pid: int = 0
-    host: str = ""
-    since: str = ""
-    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import glob
-import json
 import os
 import time
 from collections.abc import Mapping
 
+from localtrack.errors import StoreError
 from localtrack.store import Store
-from localtrack_sync.checkup.facts import DaemonLook, Holder
+from localtrack_sync.checkup.facts import DaemonLook
+from localtrack_sync.store.lock import Holder, holder_of
+from localtrack_sync.store.presence import daemon_lock
 
 _INOTIFY = "/proc/sys/fs/inotify"
 _SYSTEMD = "/run/systemd/system"
@@ -30,7 +31,7 @@ def look_at_daemon(store: Store, environ: Mapping[str, str], *, events: bool, sy
         events: the store's file system has events.
         system: root of the system's own files (for tests).
     """
-    lock = os.path.join(store.sync, "daemon.lock")
+    lock = daemon_lock(store)
     holder, trouble = held_by(lock)
 
     def there(path: str) -> str:
@@ -51,33 +52,11 @@ def look_at_daemon(store: Store, environ: Mapping[str, str], *, events: bool, sy
 
 
 def held_by(path: str) -> tuple[Holder | None, str]:
-    """Who holds a lock file (None: nobody), and why that cannot be told ("": it can).
-
-    For an instant this holds a shared lock itself: a daemon that starts at that very moment may be refused.
-    """
+    """Who holds a lock file (None: nobody), and why that cannot be told ("": it can)."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None, ""
-    except OSError as error:
-        return None, f"{path}: {error.strerror}."
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _holder(os.pread(handle, 4096, 0)), ""
-    except OSError as error:
-        return None, f"{path}: {error.strerror}."
-    finally:
-        os.close(handle)
-    return None, ""
-
-
-def _holder(text: bytes) -> Holder:
-    try:
-        told = json.loads(text)
-        return Holder(int(told["pid"]), str(told["host"]), str(told["since"]), str(told.get("command", "")))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Holder()  # it has the lock, and has not written its name yet
+        return holder_of(path), ""
+    except StoreError as error:
+        return None, f"{error.message}."
 
 
 def _number(path: str) -> int | None:

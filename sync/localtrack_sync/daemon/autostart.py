@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from localtrack.errors import StoreError
 from localtrack.store import Store
 from localtrack_sync.daemon.launch import start_detached
+from localtrack_sync.daemon.notify import VARIABLES
 from localtrack_sync.store.presence import daemon_lock, is_held
 
 IDLE_EXIT = "LOCALTRACK_DAEMON_IDLE_EXIT_SECONDS"
@@ -23,9 +24,7 @@ NOT_INHERITED = (
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_ACTIVE_MODEL_ID",
     "MLFLOW_RUN_CONTEXT",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
+    *VARIABLES,
 )
 #: Variables that hold paths, or lists of them: the daemon runs in another directory.
 PATHS = (

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import final
-from urllib.parse import urlsplit
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.settings import Settings
@@ -15,6 +13,7 @@ from localtrack_sync.daemon.lane import Lane, LaneSettings
 from localtrack_sync.daemon.parcel import parcel_of
 from localtrack_sync.protocol.gate import GateSettings
 from localtrack_sync.protocol.jobs import ReplaySettings
+from localtrack_sync.remote.guard import is_loopback
 from localtrack_sync.remote.remotes import Remote
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Look, transport_settings
@@ -77,7 +76,7 @@ def lane_settings(
     Raises:
         SettingsError: what the environment says of requests cannot be used.
     """
-    near = is_near(remote.url)
+    near = is_loopback(remote.url)
     cap_s = min(settings.retry_cap_seconds, _NEAR_CAP_S) if near else settings.retry_cap_seconds
     most = settings.connections_max
     gate = GateSettings(
@@ -95,14 +94,3 @@ def lane_settings(
     )
     sync = SyncSettings(replay, transport_settings(environ), environ, DAEMON)
     return LaneSettings(sync, gate, cap_s, settings.stop_seconds)
-
-
-def is_near(url: str) -> bool:
-    """Whether a server is on this machine, by its address alone."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -74,6 +74,7 @@ class _Service:
         self._settings, self._log, self._stop, self._supervisor = settings, log, stop, supervisor
         self._bell = Bell()
         self._started = time.time()
+        self._version = version("localtrack")  # read from a file
         self._busy_at = time.monotonic()
         shared = load(environ)
         self._followers = [
@@ -142,7 +143,7 @@ class _Service:
         return DaemonFacts(
             pid=os.getpid(),
             host=socket.gethostname(),
-            version=version("localtrack"),
+            version=self._version,
             started=self._started,
             written=time.time(),
             memory_bytes=resident_bytes(),

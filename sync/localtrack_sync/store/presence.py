@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 
+from localtrack.errors import StoreError
 from localtrack.store import Store
+from localtrack_sync.store.lock import holder_of
 
 
 def daemon_lock(store: Store) -> str:
@@ -14,20 +15,8 @@ def daemon_lock(store: Store) -> str:
 
 
 def is_held(path: str) -> bool:
-    """Whether a process holds this lock now. A file that is missing, or that we may not read, is nobody's.
-
-    Asking takes a shared lock for an instant: who takes the lock has to try again before it gives up.
-    """
+    """Whether a process holds this lock now. A file that is missing, or that we may not read, is nobody's."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        return holder_of(path) is not None
+    except StoreError:  # also of a file system without locks
         return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(handle)
-    return False

@@ -13,7 +13,6 @@ from localtrack_sync.checkup.facts import (
     DaemonLook,
     Disk,
     FileLook,
-    Holder,
     KeyLook,
     MachineLook,
     Owing,
@@ -23,6 +22,7 @@ from localtrack_sync.checkup.facts import (
 from localtrack_sync.checkup.finding import Finding, exit_code
 from localtrack_sync.checkup.machine_checks import has_wal_bug, machine_findings
 from localtrack_sync.checkup.store_checks import store_findings
+from localtrack_sync.store.lock import NAMELESS, Holder
 
 MACHINE = MachineLook("0.1.0", (3, 11, 7), (3, 51, 3), 1024, KeyLook("/k", exists=True))
 NOW_MS = 1_700_000_000_000
@@ -183,7 +183,7 @@ def test_a_running_daemon_is_named() -> None:
     """Process, host, time and command, as far as its lock file tells them."""
     [found] = daemon_findings(replace(DAEMON, holder=Holder(7, "node7", "noon", "localtrack daemon run"), watches=None))
     assert found.detail == "it runs as process 7 on node7 since noon (localtrack daemon run)"
-    [found] = daemon_findings(replace(DAEMON, holder=Holder(), watches=None))
+    [found] = daemon_findings(replace(DAEMON, holder=NAMELESS, watches=None))
     assert found.detail == "it runs"
 
 
