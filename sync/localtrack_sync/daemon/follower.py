@@ -6,7 +6,6 @@ import os
 import sqlite3
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import final
 
@@ -22,7 +21,7 @@ from localtrack_sync.daemon.lanes import Lanes
 from localtrack_sync.daemon.lives import Lives
 from localtrack_sync.daemon.pace import AGAIN_CAP_S, BUSY_S, Pace, pause_after_failure
 from localtrack_sync.daemon.watch import Watch, events_exist
-from localtrack_sync.daemon.words import words_of
+from localtrack_sync.daemon.words import mistake_of, words_of
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Following, Look
 
@@ -124,8 +123,7 @@ class Follower:
                 except (LocaltrackError, OSError, sqlite3.Error) as error:
                     self._say(words_of(error))
                 except Exception as error:  # noqa: BLE001 - an invariant broke: it is told, and tried again
-                    where = traceback.format_exc(limit=-3)
-                    self._say(f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}")
+                    self._say(mistake_of(error))
                     mistake = True
                 self._whole_at = 0.0  # what the last look found may not have been handed out
                 pause_s = AGAIN_CAP_S if mistake else pause_after_failure(pause_s, time.monotonic() - began)

@@ -6,7 +6,6 @@ import random
 import sqlite3
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
@@ -19,7 +18,7 @@ from localtrack_sync.daemon.counts import Counts
 from localtrack_sync.daemon.deliverer import Deliverer, Seen
 from localtrack_sync.daemon.facts import RemoteFacts, Standing
 from localtrack_sync.daemon.parcel import Parcel
-from localtrack_sync.daemon.words import words_of
+from localtrack_sync.daemon.words import mistake_of, words_of
 from localtrack_sync.engine.schedule import Gate
 from localtrack_sync.protocol.gate import Condition, GateSettings
 from localtrack_sync.protocol.limits import DIALECTS
@@ -148,10 +147,7 @@ class Lane:
             except (LocaltrackError, OSError, sqlite3.Error) as error:
                 self._stand(Standing.FAILED, words_of(error))
             except Exception as error:  # noqa: BLE001 - an invariant broke: this lane stops, the others and the training go on
-                where = traceback.format_exc(limit=-3)
-                self._stand(
-                    Standing.FAILED, f"a mistake in localtrack: {type(error).__name__}: {error}\n{where}", final=True
-                )
+                self._stand(Standing.FAILED, mistake_of(error), final=True)
                 return
             if time.monotonic() - began > 2 * _AGAIN_CAP_S:
                 pause_s = _AGAIN_BASE_S
