@@ -17,6 +17,7 @@ from localtrack_sync.daemon.bell import Bell
 from localtrack_sync.daemon.counts import Counts
 from localtrack_sync.daemon.deliverer import Deliverer, Seen
 from localtrack_sync.daemon.facts import RemoteFacts, Standing
+from localtrack_sync.daemon.pace import pause_after_failure
 from localtrack_sync.daemon.parcel import Parcel
 from localtrack_sync.daemon.words import mistake_of, words_of
 from localtrack_sync.engine.schedule import Gate
@@ -28,8 +29,6 @@ from localtrack_sync.shell.session import SyncSettings, connect, holder
 from localtrack_sync.store.lock import ReplayLock
 from localtrack_sync.store.state import StateDb
 
-#: Seconds until a lane that could not begin tries again; doubles up to the cap.
-_AGAIN_BASE_S, _AGAIN_CAP_S = 1.0, 60.0
 #: Seconds until another look at a lock that somebody else holds (a `localtrack sync`, which ends soon).
 _BUSY_S = 2.0
 #: Seconds between two statements of how it stands.
@@ -133,15 +132,15 @@ class Lane:
     # --- the thread ---
 
     def _work(self) -> None:
-        pause_s = _AGAIN_BASE_S
+        pause_s = 0.0
         while not self._stop.wanted:
-            began = time.monotonic()
+            began, busy = time.monotonic(), False
             try:
                 self._deliver()
                 return
             except BusyError as error:
                 self._stand(Standing.BUSY, error.message)
-                pause_s = _BUSY_S
+                busy = True
             except CredentialError as error:
                 self._stand(Standing.PAUSED, error.message)
             except (LocaltrackError, OSError, sqlite3.Error) as error:
@@ -149,10 +148,8 @@ class Lane:
             except Exception as error:  # noqa: BLE001 - an invariant broke: this lane stops, the others and the training go on
                 self._stand(Standing.FAILED, mistake_of(error), final=True)
                 return
-            if time.monotonic() - began > 2 * _AGAIN_CAP_S:
-                pause_s = _AGAIN_BASE_S
+            pause_s = _BUSY_S if busy else pause_after_failure(pause_s, time.monotonic() - began)
             self._rest(pause_s * (0.5 + self._rng()))
-            pause_s = min(2 * pause_s, _AGAIN_CAP_S)
 
     def _rest(self, seconds: float) -> None:
         """Wait before another attempt; news waits too."""
