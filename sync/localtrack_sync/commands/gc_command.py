@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
 import click
@@ -17,12 +16,11 @@ from localtrack.store import Store
 from localtrack_sync.commands import gc_report
 from localtrack_sync.commands.errands import stopping
 from localtrack_sync.commands.options import connections_option, experiment_option, patience_option, run_option
-from localtrack_sync.commands.progress import Silent
-from localtrack_sync.commands.verify_command import Line
+from localtrack_sync.commands.progress import compared
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.shell.gc_facts import addresses
-from localtrack_sync.shell.gc_session import Collected, GcSettings, collect
+from localtrack_sync.shell.gc_session import GcSettings, collect
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import transport_settings
 from localtrack_sync.shell.session import SyncSettings
@@ -112,18 +110,8 @@ def gc(
         )
         stop = Stop()
         with stopping(stop):
-            done = _collected(catalog, wish, how, stop, quiet=as_json)
+            done = compared(lambda watcher: collect(catalog, wish, how, watcher, stop), quiet=as_json)
     return gc_report.told(store, done, wish, as_json=as_json)
-
-
-def _collected(catalog: Catalog, wish: GcSettings, how: SyncSettings, stop: Stop, *, quiet: bool) -> Collected:
-    if quiet or not sys.stderr.isatty():
-        return collect(catalog, wish, how, Silent(), stop)
-    line = Line()
-    try:
-        return collect(catalog, wish, how, line, stop)
-    finally:
-        line.close()
 
 
 def _wanted(catalog: Catalog, runs: tuple[str, ...], experiments: tuple[str, ...]) -> Callable[[Item], bool]:

@@ -6,11 +6,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from localtrack.cli import wording
 from localtrack.cli.table import visible
 from localtrack_sync.protocol.jobs import Progress
+from localtrack_sync.shell.replay import Watcher
+
+T = TypeVar("T")
 
 #: Seconds between two lines where lines stay (a log file, a pipe).
 LINE_EVERY_S = 30.0
@@ -96,3 +99,37 @@ def _columns() -> int:
 def _kind(waiting: str) -> str:
     """What is waited for, without the seconds that change from moment to moment."""
     return "".join(c for c in waiting if not c.isdigit())
+
+
+def compared(run: Callable[[Watcher], T], *, quiet: bool) -> T:
+    """Do something that compares the remote with the store, and show on a terminal how it gets on, unless `quiet`."""
+    if quiet or not sys.stderr.isatty():
+        return run(Silent())
+    line = _ComparedLine()
+    try:
+        return run(line)
+    finally:
+        line.close()
+
+
+class _ComparedLine:
+    """How it gets on, on one line of a terminal that is rewritten; a `replay.Watcher`."""
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def tick(self, progress: Progress, waiting: str) -> None:
+        """Show it."""
+        self._show(visible(waiting) or f"{progress.jobs_done:,} compared, {progress.requests:,} requests")
+
+    def close(self) -> None:
+        """Clear the line."""
+        self._show("")
+        sys.stderr.write("\r")
+        sys.stderr.flush()
+
+    def _show(self, text: str) -> None:
+        text = text[:79]
+        sys.stderr.write("\r" + text.ljust(self._width))
+        sys.stderr.flush()
+        self._width = len(text)

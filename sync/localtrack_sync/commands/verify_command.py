@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 
 import click
@@ -17,9 +16,9 @@ from localtrack.store import Store
 from localtrack_sync.commands import verify_report
 from localtrack_sync.commands.errands import one_by_one
 from localtrack_sync.commands.options import connections_option, experiment_option, patience_option, run_option
-from localtrack_sync.commands.progress import Silent
+from localtrack_sync.commands.progress import compared
 from localtrack_sync.commands.sync_command import no_remote
-from localtrack_sync.protocol.jobs import Progress, ReplaySettings
+from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.shell.selection import Wanted, chosen, transport_settings
@@ -88,33 +87,4 @@ def _compare(catalog: Catalog, errand: Errand, how: SyncSettings, stop: Stop, *,
     if not quiet:
         said = f"Comparing {wording.count(len(errand.runs), 'run')} with {errand.address.remote}"
         click.echo(visible(said), err=True)
-    if quiet or not sys.stderr.isatty():
-        return run_verification(catalog, errand, how, Silent(), stop)
-    line = Line()
-    try:
-        return run_verification(catalog, errand, how, line, stop)
-    finally:
-        line.close()
-
-
-class Line:
-    """How it gets on, on one line of a terminal that is rewritten; a `replay.Watcher`."""
-
-    def __init__(self) -> None:
-        self._width = 0
-
-    def tick(self, progress: Progress, waiting: str) -> None:
-        """Show it."""
-        self._show(visible(waiting) or f"{progress.jobs_done:,} compared, {progress.requests:,} requests")
-
-    def close(self) -> None:
-        """Clear the line."""
-        self._show("")
-        sys.stderr.write("\r")
-        sys.stderr.flush()
-
-    def _show(self, text: str) -> None:
-        text = text[:79]
-        sys.stderr.write("\r" + text.ljust(self._width))
-        sys.stderr.flush()
-        self._width = len(text)
+    return compared(lambda watcher: run_verification(catalog, errand, how, watcher, stop), quiet=quiet)
