@@ -24,11 +24,10 @@ from localtrack.catalog.catalog import Catalog
 from localtrack.entities import Metric
 from localtrack.journal.writer import journal_of
 from localtrack.store import Store
-from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.remote.transport import TransportSettings
-from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.replay import Silent, Stop
 from localtrack_sync.shell.session import SyncSettings, run_errand
 from localtrack_sync.store.choice import Errand
 from tests.servers.mlflow_server import MlflowServer

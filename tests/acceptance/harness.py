@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from localtrack.catalog.catalog import Catalog
-from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.remote.transport import TransportSettings
-from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.replay import Silent, Stop
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.store.choice import Errand
 from tests.acceptance.compare import differences

@@ -244,7 +244,7 @@ import os, signal, sys
 from localtrack.catalog.catalog import Catalog
 from localtrack.settings import load
 from localtrack.store import Store
-from localtrack_sync.commands.progress import Silent
+from localtrack_sync.shell.replay import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.store.lock import Holder, ReplayLock

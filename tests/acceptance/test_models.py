@@ -14,14 +14,13 @@ import pytest
 
 from localtrack.catalog.catalog import Catalog
 from localtrack.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput
-from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.effects import Reply
 from localtrack_sync.protocol.jobs import Ending, ReplaySettings
 from localtrack_sync.protocol.request import get
 from localtrack_sync.remote.credentials import Credential
 from localtrack_sync.remote.remotes import parse_remote
 from localtrack_sync.remote.transport import Transport, TransportSettings
-from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.replay import Silent, Stop
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.store.choice import Errand
 from tests.acceptance.harness import REQUEST_S, SETTLE_S, fast_clock, fast_wall, outsider

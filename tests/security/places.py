@@ -13,11 +13,10 @@ from localtrack.catalog.catalog import Catalog
 from localtrack.entities import Metric, Param, RunTag
 from localtrack.settings import load
 from localtrack.store import Store
-from localtrack_sync.commands.progress import Silent
 from localtrack_sync.protocol.jobs import ReplaySettings
 from localtrack_sync.remote.remotes import Address, parse_remote
 from localtrack_sync.remote.transport import TransportSettings
-from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.replay import Silent, Stop
 from localtrack_sync.shell.selection import Wanted, chosen
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.shell.verify_session import Verification, run_verification

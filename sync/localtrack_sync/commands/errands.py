@@ -13,8 +13,8 @@ from localtrack.catalog.catalog import Catalog
 from localtrack.cli import failures as words
 from localtrack.errors import LocaltrackError
 from localtrack_sync.commands import summary
-from localtrack_sync.commands.progress import ProgressLine, Silent
-from localtrack_sync.shell.replay import Stop
+from localtrack_sync.commands.progress import ProgressLine
+from localtrack_sync.shell.replay import Silent, Stop
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.store.accounts import errand_accounts
 from localtrack_sync.store.choice import Choice, Errand
@@ -63,8 +63,7 @@ def _run(
     catalog: Catalog, errand: Errand, now: Callable[[], Choice], how: SyncSettings, stop: Stop, *, quiet: bool
 ) -> Ended:
     def same() -> Errand:
-        found = (other for other in now().errands if other.address.remote == errand.address.remote)
-        return next(found, Errand(errand.address, ()))
+        return now().to(errand.address)
 
     if quiet:
         return run_errand(catalog, errand.address, same, how, Silent(), stop)

@@ -11,7 +11,7 @@ from typing import TextIO, TypeVar
 from localtrack.cli import wording
 from localtrack.cli.table import visible
 from localtrack_sync.protocol.jobs import Progress
-from localtrack_sync.shell.replay import Watcher
+from localtrack_sync.shell.replay import Silent, Watcher
 
 T = TypeVar("T")
 
@@ -83,13 +83,6 @@ class ProgressLine:
         self._stream.write("\r" + text.ljust(min(self._shown, cells)))
         self._stream.flush()
         self._shown = len(text)
-
-
-class Silent:
-    """Shows nothing; a `replay.Watcher`."""
-
-    def tick(self, progress: Progress, waiting: str) -> None:
-        """Nothing."""
 
 
 def _columns() -> int:

@@ -63,7 +63,7 @@ def verify(
     wanted = Wanted(parse_remote(to, environ) if to is not None else None, runs, experiments)
     with Catalog(existing(store)) as catalog:
         choice = chosen(catalog, wanted, settings, environ)
-        if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
+        if choice.nowhere:
             raise click.UsageError(no_remote(store, "verify"))
         how = SyncSettings(
             ReplaySettings(

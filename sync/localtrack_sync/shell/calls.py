@@ -18,9 +18,9 @@ from localtrack.errors import BusyError, LocaltrackError, ReplayError, StoreErro
 from localtrack.settings import Settings, load
 from localtrack.store import Store
 from localtrack.sync_result import RemoteResult, SyncResult
-from localtrack_sync.protocol.jobs import Ending, Progress, ReplaySettings
+from localtrack_sync.protocol.jobs import Ending, ReplaySettings
 from localtrack_sync.remote.remotes import parse_remote
-from localtrack_sync.shell.replay import Stop
+from localtrack_sync.shell.replay import Silent, Stop
 from localtrack_sync.shell.selection import Wanted, chosen, transport_settings
 from localtrack_sync.shell.session import Ended, SyncSettings, run_errand
 from localtrack_sync.store.accounts import errand_accounts
@@ -83,13 +83,6 @@ def pauses() -> Iterator[float]:
         pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_S)
 
 
-class Quiet:
-    """Shows nothing; a `replay.Watcher`."""
-
-    def tick(self, progress: Progress, waiting: str) -> None:
-        """Nothing."""
-
-
 def wait_for_store(
     store: Store, environ: Mapping[str, str], *, timeout: float | None, run_id: str | None, to: str | None
 ) -> bool:
@@ -137,7 +130,7 @@ def sync_store(
     wanted = Wanted(None if to is None else parse_remote(to, environ), tuple(runs), tuple(experiments))
     with Catalog(existing(store)) as catalog:
         choice = chosen(catalog, wanted, settings, environ)
-        if not choice.errands and choice.left and all(left.remote is None for left in choice.left):
+        if choice.nowhere:
             raise ReplayError(
                 "No remote is known: the runs name none, and neither LOCALTRACK_REMOTE nor MLFLOW_TRACKING_URI is set.",
                 hint="Name one, for example: localtrack.sync(to='http://127.0.0.1:5000')",
@@ -210,7 +203,9 @@ class _Delivery:
         backlog: Backlog | None = None
         for pause in pauses():
             try:
-                ended = run_errand(self.catalog, errand.address, lambda: self._same(errand), self.how, Quiet(), Stop())
+                ended = run_errand(
+                    self.catalog, errand.address, lambda: self.now().to(errand.address), self.how, Silent(), Stop()
+                )
             except BusyError as error:
                 busy = error
             else:
@@ -222,12 +217,8 @@ class _Delivery:
             self.by.sleep(min(pause, self.patience - waited))
         raise AssertionError("the pauses have no end")
 
-    def _same(self, errand: Errand) -> Errand:
-        found = (other for other in self.now().errands if other.address.remote == errand.address.remote)
-        return next(found, Errand(errand.address, ()))
-
     def _waited(self, errand: Errand, busy: BusyError, waited: float, *, done: bool) -> RemoteResult:
-        sums = _sums(errand_accounts(self.catalog, self._same(errand)))
+        sums = _sums(errand_accounts(self.catalog, self.now().to(errand.address)))
         stopped = "" if done else f"{busy.message} It was waited for {waited:.0f} s."
         return _result(
             str(errand.address.remote), sums, waited, stopped, "another process", complete=done and not sums["parked"]

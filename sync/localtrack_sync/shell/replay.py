@@ -47,6 +47,13 @@ class Watcher(Protocol):
         """Progress of the whole replay so far; `waiting` says what for, "" while it works."""
 
 
+class Silent:
+    """Shows nothing; a `replay.Watcher`."""
+
+    def tick(self, progress: Progress, waiting: str) -> None:
+        """Nothing."""
+
+
 class State(Protocol):
     """A delivery state, as the engine's steps need it."""
 

@@ -53,6 +53,16 @@ class Choice:
     errands: tuple[Errand, ...] = ()
     left: tuple[Left, ...] = ()
 
+    @property
+    def nowhere(self) -> bool:
+        """Whether there is something, and nobody has named a remote for any of it."""
+        return not self.errands and bool(self.left) and all(left.remote is None for left in self.left)
+
+    def to(self, address: Address) -> Errand:
+        """What goes to a remote; an empty errand when nothing does."""
+        found = (errand for errand in self.errands if errand.address.remote == address.remote)
+        return next(found, Errand(address, ()))
+
 
 def choose(
     runs: Sequence[RunEntry],
