@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from localtrack_sync.shell.replay import Stop
 from localtrack_sync.store.accounts import accounts_of
 from tests.acceptance.harness import COMMAND, command_environment
 from tests.acceptance.worlds import World
+from tests.journal.processes import wait_for
 
 #: Seconds that a test waits for something that has to come.
 PATIENCE_S = 60.0
@@ -56,15 +56,8 @@ client.set_terminated(run_id, "FINISHED")
 
 
 def until(true: Callable[[], object], what: str = "", seconds: float = PATIENCE_S) -> None:
-    """Wait until something is true.
-
-    Raises:
-        AssertionError: it is not, in time.
-    """
-    deadline, pause = time.monotonic() + seconds, threading.Event()
-    while not true():
-        assert time.monotonic() < deadline, f"waited in vain for {what or true}"
-        pause.wait(0.05)
+    """Wait until something is true; raises AssertionError when it is not, in time."""
+    wait_for(true, seconds, what)
 
 
 @dataclass

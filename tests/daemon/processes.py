@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,21 +13,7 @@ from localtrack.store import Store
 from localtrack_sync.daemon.running import running
 from localtrack_sync.store.lock import Holder
 from tests.daemon.stand_in import PROGRAM
-
-#: Seconds after which a test gives up waiting.
-PATIENCE_S = 30.0
-
-
-def until(true: Callable[[], object], seconds: float = PATIENCE_S) -> None:
-    """Wait until something is true.
-
-    Raises:
-        AssertionError: it is not, in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+from tests.journal.processes import wait_for
 
 
 class House:
@@ -78,7 +63,7 @@ class House:
             text=True,
         ) as child:
             try:
-                until(lambda: child.poll() is not None or self.holder())
+                wait_for(lambda: child.poll() is not None or self.holder())
                 yield child
             finally:
                 child.kill()

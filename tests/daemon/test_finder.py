@@ -13,7 +13,7 @@ from localtrack.store import Store
 from localtrack_sync.daemon.finder import Finder
 from localtrack_sync.shell.replay import Stop
 from localtrack_sync.store.found_files import Found
-from tests.daemon.processes import until
+from tests.journal.processes import wait_for as until
 
 
 class Looks:

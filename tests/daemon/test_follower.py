@@ -16,7 +16,7 @@ from localtrack.store import Store
 from localtrack_sync.daemon.daemon_settings import DaemonSettings
 from localtrack_sync.daemon.follower import Follower
 from localtrack_sync.shell.replay import Stop
-from tests.daemon.processes import until
+from tests.journal.processes import wait_for as until
 
 _RUNS = 3
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from localtrack_sync.daemon.running import running
-from tests.daemon.processes import House, until
+from tests.daemon.processes import House
 from tests.daemon.stand_in import PROGRAM
+from tests.journal.processes import wait_for as until
 
 
 def lines(text: str) -> list[str]:

@@ -31,9 +31,11 @@ from localtrack_sync.shell.selection import Following
 from localtrack_sync.store.state import StateDb
 from tests.acceptance.harness import compared
 from tests.acceptance.worlds import World, world
-from tests.daemon.processes import PATIENCE_S
 from tests.servers.mlflow_server import MlflowServer
 from tests.servers.reader import MlflowReader
+
+#: Seconds after which it gives up waiting.
+PATIENCE_S = 30.0
 
 pytestmark = pytest.mark.server
 

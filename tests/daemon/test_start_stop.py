@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from localtrack_sync.store.lock import Holder
-from tests.daemon.processes import House, until
+from tests.daemon.processes import House
 from tests.daemon.stand_in import PROGRAM
+from tests.journal.processes import wait_for as until
 
 
 def pid_of(house: House, name: str = "store") -> int:

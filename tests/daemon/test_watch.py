@@ -13,7 +13,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from localtrack_sync.daemon.watch import MOST_DIRECTORIES, Watch
-from tests.daemon.processes import until
+from tests.journal.processes import wait_for as until
 
 
 class Ears:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from localtrack_sync.daemon.watch import MOST_DIRECTORIES, Watch, chosen
-from tests.daemon.processes import until
+from tests.journal.processes import wait_for as until
 
 MANY = [f"d{number}" for number in range(3 * MOST_DIRECTORIES)]
 

@@ -35,9 +35,9 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Look until it holds; fail after `seconds`."""
+def wait_for(condition: Callable[[], object], seconds: float = 30.0, what: str = "") -> None:
+    """Look until it holds; fail after `seconds`; `what` names it."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
+        assert time.monotonic() < deadline, f"{what or condition} did not happen in time"
         time.sleep(0.01)  # a bounded look at another process, not a guess how long it takes
