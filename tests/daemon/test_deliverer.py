@@ -44,6 +44,23 @@ def test_values_arrive_as_they_are_logged(tmp_path: Path) -> None:
         assert one.deliverer.seen().lag_s == 0.0
 
 
+def test_what_piles_up_behind_a_request_goes_out_with_the_next(tmp_path: Path) -> None:
+    """One value makes a request at once; fifty that come while it is under way make one more, not fifty."""
+    with new_desk(tmp_path) as one:
+        run_id = begin(one)
+        before = one.network.requests
+        log(one, run_id, 1)
+        for _ in range(1000):
+            if one.network.requests > before:
+                break
+            one.step()
+        for step in range(2, 52):
+            log(one, run_id, step)
+        one.work(5.0)
+        assert len(one.network.run("live").metrics) == 52
+        assert one.network.requests == before + 2
+
+
 @pytest.mark.parametrize("at", range(0, 60, 3))
 def test_news_at_any_moment_of_a_reconnect_is_delivered(tmp_path: Path, at: int) -> None:
     """After a long outage a new engine takes over; a value and a run that come in that moment are not forgotten."""
